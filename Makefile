@@ -1,27 +1,43 @@
-# One command each; every one creates the environment it needs.
-PYTHON ?= python3
+# One command each; every one creates the environment it needs. Python 3.11 or newer and make are enough.
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+WANTED := python3.13 python3.12 python3.11 python3
+RUNS := import sys; sys.exit(sys.version_info < (3, 11))
 
+.DEFAULT_GOAL := help
 .PHONY: help env run test test-all lint docs bench clean
+.DELETE_ON_ERROR:
 
 help:
 	@echo "make run       create the environment and run the quickstart study on real data"
-	@echo "make test      the test suite (under 12 minutes on 2 cores)"
+	@echo "make test      the test suite, with every example of the documentation"
 	@echo "make test-all  the same with the slow proofs"
 	@echo "make lint      ruff, pyright, import-linter"
 	@echo "make docs      build the documentation site into site/"
 	@echo "make bench     speed against other libraries"
+	@echo "make env       create .venv only; make PYTHON=... chooses the interpreter"
 	@echo "make clean     remove the environment, caches and built pages (never runs/)"
 
 env: $(READY)
 
+# The stamp is written last. Without it a half-made environment is found out by its pip not starting, and
+# made anew; an interrupted installation is taken up where it stopped.
 $(READY): pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "thetadot needs Python 3.11 or newer: call make PYTHON=python3.11")'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	touch $(READY)
+	@if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+	  for candidate in $(or $(PYTHON),$(WANTED)); do \
+	    if $$candidate -c '$(RUNS)' >/dev/null 2>&1; then found=$$candidate; break; fi; \
+	  done; \
+	  if [ -z "$$found" ]; then \
+	    echo "thetadot needs Python 3.11 or newer; tried: $(or $(PYTHON),$(WANTED)). Install one, or name yours: make PYTHON=/path/to/python3.11" >&2; \
+	    exit 1; \
+	  fi; \
+	  echo "Creating $(VENV) with $$($$found --version) ..."; \
+	  $$found -m venv --clear $(VENV); \
+	fi
+	@echo "Installing thetadot and what it needs into $(VENV) (once; a few minutes on a slow line) ..."
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-input -c constraints.txt -e '.[dev]'
+	@touch $(READY)
 
 run: env
 	$(BIN)/thetadot run quickstart
@@ -45,4 +61,5 @@ bench: env
 	$(BIN)/python benchmarks/flow.py
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .import_linter_cache .cache site dist build
+	rm -rf $(VENV) .pytest_cache .ruff_cache .import_linter_cache .hypothesis .cache site dist build
+	find src tests docs benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
