@@ -1,1 +1,46 @@
+"""What is trained: networks, losses, data and the problems made of them."""
 
+from thetadot.problems import data, errors
+from thetadot.problems.columns import hessian_by_columns
+from thetadot.problems.empirical import EmpiricalRisk
+from thetadot.problems.errors import (
+    ConstantColumnError,
+    DataError,
+    LabelError,
+    MissingExtraError,
+    NetworkError,
+    NoPredictionError,
+    ProblemError,
+    ShapeError,
+    UnknownNameError,
+)
+from thetadot.problems.function_risk import FunctionRisk
+from thetadot.problems.layout import Layout, Neuron
+from thetadot.problems.losses import cross_entropy, logistic, squared
+from thetadot.problems.mlp import linear, mlp
+from thetadot.problems.problem import Problem
+
+__all__ = [
+    "ConstantColumnError",
+    "DataError",
+    "EmpiricalRisk",
+    "FunctionRisk",
+    "LabelError",
+    "Layout",
+    "MissingExtraError",
+    "NetworkError",
+    "Neuron",
+    "NoPredictionError",
+    "Problem",
+    "ProblemError",
+    "ShapeError",
+    "UnknownNameError",
+    "cross_entropy",
+    "data",
+    "errors",
+    "hessian_by_columns",
+    "linear",
+    "logistic",
+    "mlp",
+    "squared",
+]

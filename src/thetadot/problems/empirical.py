@@ -1,0 +1,263 @@
+"""The mean loss of a network over a data set."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from thetadot.errors import ThetadotError
+from thetadot.problems.carried import Carried, carry
+from thetadot.problems.checks import Numbers, as_array, as_float64, as_vector, first_line, require_finite
+from thetadot.problems.columns import hessian_by_columns
+from thetadot.problems.errors import DataError, NetworkError, ShapeError
+from thetadot.problems.layout import Layout
+from thetadot.problems.losses import SampleLoss, check_labels, loss_name, sample_loss
+from thetadot.problems.problem import Problem
+
+_MEMBERS = ("size", "layout", "time_scale", "initial", "evaluate")
+
+
+class _Caption:
+    """The name of the data for summaries; all captions are equal, so that a name never makes JAX compile again."""
+
+    def __init__(self, text: str):
+        self.text = text
+
+    def __hash__(self) -> int:
+        return 0
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Caption)
+
+
+@jax.jit
+def _sample_losses(problem: "EmpiricalRisk", theta: Array, x: Array, y: Array) -> Array:
+    network, loss = problem.network, problem.sample_loss
+    return jax.vmap(lambda one, label: loss(network.evaluate(theta, one), label))(x, y)
+
+
+@jax.jit
+def _risk(problem: "EmpiricalRisk", theta: Array) -> Array:
+    return jnp.mean(_sample_losses(problem, theta, problem.x, problem.y))
+
+
+@jax.jit
+def _value_and_grad(problem: "EmpiricalRisk", theta: Array) -> tuple[Array, Array]:
+    return jax.value_and_grad(_risk, argnums=1)(problem, theta)
+
+
+@jax.jit
+def _predict(problem: "EmpiricalRisk", theta: Array, x: Array) -> Any:
+    network = problem.network
+    return jax.vmap(lambda one: network.evaluate(theta, one))(x)
+
+
+@jax.jit
+def _hessian(problem: "EmpiricalRisk", theta: Array) -> Array:
+    return hessian_by_columns(problem, theta)
+
+
+class EmpiricalRisk(Problem):
+    """L(θ) = (1/N) Σ_n ℓ(f(θ, x_n), y_n), the mean over samples of the per-sample loss.
+
+    With the squared loss L = 1/(2N) Σ‖f(x_n) − y_n‖². Time is measured in the units of this mean.
+
+    Arguments:
+        network: one of ours (`mlp`, `two_layer`, …); any hashable object or Equinox module with the members `size`,
+            `layout`, `time_scale`, `initial(key, scale)` → (P,), `evaluate(theta, x)` → prediction of ONE sample;
+            or a plain Equinox module (see `from_equinox`).
+        loss: `squared`, `cross_entropy`, `logistic`, their names, or any (prediction, label) of ONE sample → scalar.
+        x: samples (N, …), any per-sample shape that the network takes; integers become float64.
+        y: labels (N, …): shaped like the predictions for `squared` and `logistic` (±1), integer classes (N,) for
+            `cross_entropy`. A 1-D float y is taken as (N, 1) when the network returns one number as (1,). For a loss
+            of your own integers stay integers.
+        name: what summaries call the data; by default the name of a `thetadot.data` set.
+
+    Attributes:
+        network, x, y: as given (x and y as JAX arrays).
+        sample_loss: the loss of ONE sample (the method `loss` is the risk).
+
+    Raises:
+        PrecisionError: float32 arrays, or JAX without x64.
+        DataError: NaN or infinite entries, no samples.
+        ShapeError: lengths differ, or the network or the loss cannot take the shapes; found by a dry trace.
+        LabelError: classes out of range or not integers, logistic labels other than ±1.
+
+    Example:
+        >>> import jax
+        >>> from thetadot.problems import cross_entropy, data, mlp
+        >>> problem = EmpiricalRisk(mlp([64, 32, 10], "tanh"), cross_entropy, *data.digits())
+        >>> problem.description
+        'mlp 64-32-10 tanh, cross-entropy, 1797 samples of digits'
+        >>> problem.init(jax.random.key(0), scale=0.5).shape
+        (2410,)
+    """
+
+    x: Array
+    y: Array
+    _network: Carried
+    _loss: Carried
+    _caption: _Caption = eqx.field(static=True)
+
+    def __init__(
+        self, network: Any, loss: str | Callable, x: Numbers, y: Numbers, *, name: str | None = None
+    ):
+        from thetadot.problems.data.dataset import name_of
+
+        self._caption = _Caption(name if name is not None else name_of(x))
+        network = _as_network(network)
+        loss = sample_loss(loss)
+        x, y = as_float64(x, "x"), as_array(y, "y")
+        if isinstance(loss, SampleLoss) and loss.labels in ("numbers", "signs"):
+            y = y.astype(jnp.float64)
+        if x.ndim == 0 or y.ndim == 0 or x.shape[0] != y.shape[0]:
+            raise ShapeError(f"x has shape {x.shape} and y {y.shape}: expected N samples and N labels")
+        if x.shape[0] == 0:
+            raise DataError("x and y hold no samples: a risk needs at least one")
+        require_finite(x, "x")
+        require_finite(y, "y")
+        outputs = _output_shape(network, x)
+        if y.ndim == 1 and outputs == (1,) and jnp.issubdtype(y.dtype, jnp.floating):
+            y = y[:, None]
+        check_labels(loss, y, outputs)
+        _check_loss(loss, outputs, y)
+        self.x, self.y = x, y
+        self._network = carry(network, "the network")
+        self._loss = carry(loss, "the loss")
+
+    @property
+    def network(self) -> Any:
+        """The network, as given."""
+        return self._network.value
+
+    @property
+    def sample_loss(self) -> Callable:
+        """The loss of one sample, (prediction, label) → scalar."""
+        return self._loss.value
+
+    @property
+    def samples(self) -> int:
+        """N."""
+        return self.x.shape[0]
+
+    @property
+    def size(self) -> int:
+        """P, the number of parameters."""
+        return self.network.size
+
+    @property
+    def layout(self) -> Layout:
+        """Names of the slices of θ, and the hidden neurons."""
+        return self.network.layout
+
+    @property
+    def time_scale(self) -> float:
+        """The network's time scale: 1.0, or m for a mean-field scaled network of width m."""
+        return float(self.network.time_scale)
+
+    @property
+    def description(self) -> str:
+        """Network, loss, samples and data in one line; a time scale other than 1 is stated."""
+        network = self.network
+        text = getattr(network, "description", None) or type(network).__name__
+        source = f" of {self._caption.text}" if self._caption.text else ""
+        line = f"{text}, {loss_name(self.sample_loss)}, {self.samples} samples{source}"
+        return line if self.time_scale == 1.0 else f"{line}, time scale {self.time_scale:g}"
+
+    def init(self, key: PRNGKeyArray, scale: float | Array = 1.0) -> Float[Array, " P"]:
+        """A random start (P,): for our networks weights N(0, scale²/fan_in) and biases 0 unless their pages say
+        otherwise; for an imported module its own parameters × scale."""
+        return self.network.initial(key, scale)
+
+    def loss(self, theta: Numbers) -> Float[Array, ""]:
+        """L(θ), the mean over samples."""
+        return _risk(self, as_vector(theta, self.size, "theta"))
+
+    def value_and_grad(self, theta: Numbers) -> tuple[Float[Array, ""], Float[Array, " P"]]:
+        """(L(θ), ∇L(θ)) at the cost of one gradient."""
+        return _value_and_grad(self, as_vector(theta, self.size, "theta"))
+
+    def hessian(self, theta: Numbers) -> Float[Array, "P P"]:
+        """∇²L(θ) (P, P)."""
+        return _hessian(self, as_vector(theta, self.size, "theta"))
+
+    def sample_losses(
+        self, theta: Numbers, indices: Int[Array | np.ndarray, " n"] | None = None
+    ) -> Float[Array, " n"]:
+        """Per-sample losses: of all N samples, or of those at `indices` (n,), which may be traced."""
+        x, y = (self.x, self.y) if indices is None else (self.x[indices], self.y[indices])
+        return _sample_losses(self, as_vector(theta, self.size, "theta"), x, y)
+
+    def predict(self, theta: Numbers, x: Numbers) -> Any:
+        """Output of the network for a batch x (N, …)."""
+        x = as_float64(x, "x")
+        if x.shape[1:] != self.x.shape[1:] or x.ndim == 0:
+            raise ShapeError(
+                f"x has shape {x.shape}, expected a batch (N, …) of samples of shape {self.x.shape[1:]}"
+            )
+        return _predict(self, as_vector(theta, self.size, "theta"), x)
+
+    def unravel(self, theta: Numbers) -> Any:
+        """θ as the user's own pytree: the Equinox module, or {name: array} for our networks."""
+        theta = as_vector(theta, self.size, "theta")
+        own = getattr(self.network, "unravel", None)
+        return self.layout.split(theta) if own is None else own(theta)
+
+
+def _as_network(network: Any) -> Any:
+    missing = [member for member in _MEMBERS if not hasattr(network, member)]
+    if not missing:
+        return network
+    if "evaluate" in missing and isinstance(network, eqx.Module) and callable(network):
+        from thetadot.problems.equinox_import import EquinoxNetwork
+
+        return EquinoxNetwork.of(network)
+    raise NetworkError(
+        f"{type(network).__name__} is not a network: it lacks {', '.join(missing)}. Give one of mlp, linear, "
+        "two_layer, diagonal, residual, conv, an Equinox module that can be called, or an object with the members "
+        + ", ".join(_MEMBERS)
+    )
+
+
+def _output_shape(network: Any, x: Array) -> tuple[int, ...]:
+    """Shape of one prediction, by a dry trace; one clear line if the network cannot take the samples."""
+    theta = jax.ShapeDtypeStruct((network.size,), np.float64)
+    one = jax.ShapeDtypeStruct(x.shape[1:], np.float64)
+    try:
+        prediction = jax.eval_shape(network.evaluate, theta, one)
+    except ThetadotError:
+        raise
+    except Exception as error:
+        raise ShapeError(
+            f"the network cannot take a sample of shape {x.shape[1:]}: {first_line(error)}"
+        ) from error
+    shape, dtype = getattr(prediction, "shape", None), getattr(prediction, "dtype", None)
+    if shape is None or dtype != np.float64:
+        raise ShapeError(f"the network must return one float64 array per sample, it returns {prediction}")
+    return shape
+
+
+def _check_loss(loss: Callable, outputs: tuple[int, ...], y: Array) -> None:
+    """Raise `ShapeError` unless the loss of one prediction and one label is a float64 scalar."""
+    if isinstance(loss, SampleLoss) and loss.labels in ("numbers", "signs") and y.shape[1:] != outputs:
+        raise ShapeError(
+            f"the network returns predictions of shape {outputs}, the labels have shape {y.shape[1:]} per sample "
+            f"(y is {y.shape}): they must be equal"
+        )
+    prediction = jax.ShapeDtypeStruct(outputs, np.float64)
+    label = jax.ShapeDtypeStruct(y.shape[1:], y.dtype)
+    try:
+        value = jax.eval_shape(loss, prediction, label)
+    except ThetadotError:
+        raise
+    except Exception as error:
+        raise ShapeError(
+            f"the loss cannot take a prediction of shape {outputs} and a label of shape {y.shape[1:]}: "
+            f"{first_line(error)}"
+        ) from error
+    if getattr(value, "shape", None) != () or value.dtype != np.float64:
+        raise ShapeError(f"the loss must return a float64 scalar for one sample, it returns {value}")

@@ -1,0 +1,96 @@
+"""Losses of one sample, (prediction, label) → scalar; a risk is their mean over samples."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from thetadot.problems.checks import is_concrete, known_name
+from thetadot.problems.errors import LabelError
+
+
+@dataclasses.dataclass(frozen=True)
+class SampleLoss:
+    """The loss of one sample; two of equal name and function are equal.
+
+    Attributes:
+        name: how summaries call it.
+        function: (prediction, label) of one sample → scalar.
+        labels: what the labels are: "numbers" (float64, shaped like the prediction), "classes" (integers),
+            "signs" (±1), or "any" (a user's loss decides; integers stay integers).
+    """
+
+    name: str
+    function: Callable[[Any, Any], Array]
+    labels: str = "any"
+
+    def __call__(self, prediction: Any, label: Any) -> Float[Array, ""]:
+        """The loss of one prediction."""
+        return self.function(prediction, label)
+
+
+def _squared(prediction: Float[Array, "*k"], label: Float[Array, "*k"]) -> Float[Array, ""]:
+    return 0.5 * jnp.sum(jnp.square(prediction - label))
+
+
+def _cross_entropy(prediction: Float[Array, " k"], label) -> Float[Array, ""]:
+    return jax.nn.logsumexp(prediction) - prediction[label]
+
+
+def _logistic(prediction: Float[Array, "*k"], label: Float[Array, "*k"]) -> Float[Array, ""]:
+    return jnp.sum(jax.nn.softplus(-label * prediction))
+
+
+squared = SampleLoss("squared loss", _squared, "numbers")
+"""½‖f(x) − y‖², labels shaped like the prediction."""
+cross_entropy = SampleLoss("cross-entropy", _cross_entropy, "classes")
+"""−log softmax(f(x))_y, integer labels 0 … k−1."""
+logistic = SampleLoss("logistic loss", _logistic, "signs")
+"""log(1 + exp(−y f(x))), labels ±1, summed over outputs."""
+
+NAMED = {"squared": squared, "cross_entropy": cross_entropy, "logistic": logistic}
+
+
+def sample_loss(given: str | Callable) -> Callable:
+    """The loss of that name, or a user's (prediction, label) → scalar; raises `UnknownNameError`."""
+    if isinstance(given, str):
+        return NAMED[known_name(given, NAMED, "loss")]
+    return given
+
+
+def loss_name(loss: Callable) -> str:
+    """How summaries call a loss."""
+    return loss.name if isinstance(loss, SampleLoss) else getattr(loss, "__name__", type(loss).__name__)
+
+
+def check_labels(loss: Callable, labels: Array, outputs: tuple[int, ...]) -> None:
+    """Raise `LabelError` if concrete labels are not what a named loss takes; `outputs` is one prediction's shape."""
+    kind = loss.labels if isinstance(loss, SampleLoss) else "any"
+    if kind not in ("classes", "signs"):
+        return
+    if kind == "classes":
+        if not jnp.issubdtype(labels.dtype, jnp.integer) or labels.ndim != 1:
+            raise LabelError(
+                f"cross_entropy takes integer labels of shape (N,), given {labels.dtype} of shape {labels.shape}: "
+                "number the classes 0, 1, …, or use squared for one-hot labels"
+            )
+        if len(outputs) != 1:
+            raise LabelError(f"cross_entropy takes a vector of logits, this network returns shape {outputs}")
+    if not is_concrete(labels):
+        return
+    values = np.asarray(labels)
+    wrong = (values < 0) | (values >= outputs[0]) if kind == "classes" else np.abs(values) != 1
+    if wrong.any():
+        place = tuple(int(i) for i in np.argwhere(wrong)[0])
+        expected = (
+            f"a class 0 … {outputs[0] - 1} (the network has {outputs[0]} outputs)"
+            if kind == "classes"
+            else "±1"
+        )
+        raise LabelError(
+            f"label {values[place]} of sample {place[0]} is not {expected}; {int(wrong.sum())} labels are wrong"
+        )
