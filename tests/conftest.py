@@ -1,4 +1,4 @@
-"""What every test runs under: float64, strict promotion, checked annotations, warm compilation cache, one seed.
+"""What every test runs under: float64, strict promotion, checked annotations, a warm compilation cache.
 
 Environment variables are set before JAX is imported, so that processes which a test spawns share them.
 """
@@ -19,8 +19,10 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 from jaxtyping import install_import_hook  # noqa: E402
 
+import tests.typechecker  # noqa: E402, F401  (the hook below names it)
+
 # Before the first import of thetadot: annotations, shapes included, are then checked at every call.
-install_import_hook("thetadot", "beartype.beartype")
+install_import_hook("thetadot", "tests.typechecker.checked")
 
 import hypothesis  # noqa: E402
 import jax  # noqa: E402
@@ -37,8 +39,7 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 class Compilations:
     """What JAX traced and compiled while the counter was open: names of functions, one entry per event.
 
-    A program that JAX finds in its persistent cache counts as compiled: the question is whether the code asked
-    for a new program.
+    A program found in the persistent cache counts: the question is whether the code asked for one.
     """
 
     traced: list[str] = dataclasses.field(default_factory=list)

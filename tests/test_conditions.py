@@ -7,6 +7,9 @@ import sys
 import jax
 import jax.numpy as jnp
 import pytest
+from jaxtyping import TypeCheckError
+
+from thetadot import Until
 
 
 def test_arrays_are_float64():
@@ -23,10 +26,16 @@ def test_mixing_ranks_raises():
         jnp.ones(3) + jnp.ones((2, 3))
 
 
+def test_annotations_are_checked_and_an_int_is_a_float():
+    assert Until(time=1).time == 1
+    with pytest.raises(TypeCheckError):
+        Until(time="1")
+
+
 def test_spawned_processes_share_precision_and_compilation_cache():
     script = "import thetadot, jax; print(jax.config.jax_enable_x64, jax.config.jax_compilation_cache_dir)"
-    printed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
-    assert printed.split() == ["True", os.environ["JAX_COMPILATION_CACHE_DIR"]]
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", os.environ["JAX_COMPILATION_CACHE_DIR"]]
 
 
 def test_compilation_counter_counts_a_new_program_once(count_compilations):

@@ -1,0 +1,137 @@
+"""The fenced blocks of a page, and how they are run: the same way by the tests and by the site's build.
+
+A page is a session. Its blocks run from top to bottom in one namespace and one directory:
+
+    ```python                   runs; what it prints and draws is shown below it
+    ```python alt="..."         the same, with the text that stands for its figure
+    ```yaml title="study.yaml"  is written to that file (any language)
+    ```console run              its `$ thetadot ...` lines are run as commands
+    ```console                  is only shown
+"""
+
+import contextlib
+import dataclasses
+import io
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+_FENCE = re.compile(
+    r"^(?P<indent>[ ]*)```(?P<language>\w+)(?P<info>[^\n`]*)\n(?P<text>.*?)^(?P=indent)```[ ]*$",
+    re.MULTILINE | re.DOTALL,
+)
+_OPTION = re.compile(r'(\w+)="([^"]*)"')
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """One fenced block: its language, its text without indentation, its options, and where it stands."""
+
+    language: str
+    text: str
+    options: dict[str, str]
+    run: bool
+    indent: str
+    line: int
+    start: int
+    end: int
+
+
+@dataclasses.dataclass
+class Shown:
+    """What a block left behind: printed text, and its figures as PNG."""
+
+    printed: str = ""
+    figures: list[bytes] = dataclasses.field(default_factory=list)
+
+
+def blocks_of(markdown: str) -> list[Block]:
+    """All fenced blocks of a page, in order."""
+    found = []
+    for match in _FENCE.finditer(markdown):
+        indent = match["indent"]
+        lines = match["text"].splitlines()
+        options = dict(_OPTION.findall(match["info"]))
+        bare = _OPTION.sub("", match["info"]).split()
+        found.append(
+            Block(
+                language=match["language"],
+                text="\n".join(line.removeprefix(indent) for line in lines) + "\n",
+                options=options,
+                run=(match["language"] == "python" and "title" not in options) or "run" in bare,
+                indent=indent,
+                line=markdown.count("\n", 0, match.start()) + 1,
+                start=match.start(),
+                end=match.end(),
+            )
+        )
+    return found
+
+
+def commands_of(block: Block) -> list[list[str]]:
+    """The commands of a console block: its lines that start with `$ `, comments removed."""
+    lines = block.text.replace("\\\n", " ").splitlines()
+    return [shlex.split(line[2:], comments=True) for line in lines if line.startswith("$ ")]
+
+
+def run_page(markdown: str, name: str) -> list[Shown]:
+    """Run the blocks of a page in the current directory; one `Shown` per block, empty for those only shown.
+
+    Args:
+        markdown: the page.
+        name: its file, so that a traceback names page and line.
+    """
+    namespace = {"__name__": "__main__"}
+    shown = []
+    for block in blocks_of(markdown):
+        if "title" in block.options:
+            Path(block.options["title"]).write_text(block.text)
+            shown.append(Shown())
+        elif block.run and block.language == "python":
+            shown.append(_run_python(block, namespace, name))
+        elif block.run:
+            shown.append(
+                Shown("".join(_run_command(words, f"{name}:{block.line}") for words in commands_of(block)))
+            )
+        else:
+            shown.append(Shown())
+    return shown
+
+
+def _run_python(block: Block, namespace: dict, name: str) -> Shown:
+    program = compile("\n" * block.line + block.text, name, "exec")
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(program, namespace)
+    return Shown(printed.getvalue(), _take_figures())
+
+
+def _take_figures() -> list[bytes]:
+    if "matplotlib.pyplot" not in sys.modules:
+        return []
+    import matplotlib.pyplot as plt
+
+    images = []
+    for number in plt.get_fignums():
+        file = io.BytesIO()
+        plt.figure(number).savefig(file, format="png", dpi=150, bbox_inches="tight")
+        images.append(file.getvalue())
+    plt.close("all")
+    return images
+
+
+def _run_command(words: list[str], where: str) -> str:
+    program = Path(sys.executable).parent / words[0]
+    done = subprocess.run(
+        [program, *words[1:]],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode != 0:
+        raise RuntimeError(
+            f"{where}: `{shlex.join(words)}` ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+        )
+    return done.stdout

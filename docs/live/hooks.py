@@ -1,0 +1,90 @@
+"""MkDocs hooks: what an example shows is put below it; the built site loads nothing from outside."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+from blocks import blocks_of
+from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import File
+from session import shown_on
+
+_shown = {}
+
+
+def on_files(files, config):
+    """Run every page that has something to run, and add its figures to the site."""
+    for file in list(files.documentation_pages()):
+        if not any(block.run for block in blocks_of(file.content_string)):
+            continue
+        try:
+            _shown[file.src_uri] = shown_on(Path(file.abs_src_path), file.content_string)
+        except RuntimeError as error:
+            raise PluginError(str(error)) from error
+        for uri, image in _figures(file):
+            files.append(File.generated(config, uri, content=image))
+    return files
+
+
+def on_page_markdown(markdown, page, config, files):
+    """Put below each block what it printed and drew."""
+    if page.file.src_uri not in _shown:
+        return markdown
+    figures = iter(_figures(page.file))
+    pieces, position = [], 0
+    # Front matter is gone from `markdown`, so blocks are located anew; their order is that of the run.
+    for block, shown in zip(blocks_of(markdown), _shown[page.file.src_uri], strict=True):
+        source = markdown[position : block.end]
+        source = re.sub(r'(```\w+[^\n]*?) (alt="[^"]*"|run\b)(?=[^\n]*\n)', r"\1", source)
+        pieces.append(source)
+        position = block.end
+        below = []
+        if shown.printed.strip():
+            below += ["", "``` { .text .shown }", *shown.printed.rstrip().splitlines(), "```"]
+        for _ in shown.figures:
+            uri, _image = next(figures)
+            alt = block.options.get("alt")
+            if not alt:
+                raise PluginError(f'{page.file.src_uri}: a block draws a figure and has no alt="..."')
+            below += ["", f"![{alt}]({_relative(uri, page.file.src_uri)}){{ .shown }}"]
+        pieces.append("\n".join(block.indent + line if line else line for line in below))
+    return "".join(pieces) + markdown[position:]
+
+
+def on_post_build(config):
+    """Fail if a built page would load anything from another host."""
+    found = []
+    for page in sorted(Path(config.site_dir).rglob("*.html")):
+        parser = _Loads()
+        parser.feed(page.read_text())
+        found += [f"{page.relative_to(config.site_dir)}: {tag} {address}" for tag, address in parser.found]
+    for sheet in sorted(Path(config.site_dir).rglob("*.css")):
+        for address in re.findall(r"(?:url\(|@import\s+)['\"]?((?:https?:)?//[^'\")]+)", sheet.read_text()):
+            found.append(f"{sheet.relative_to(config.site_dir)}: {address}")
+    if found:
+        raise PluginError("the site would load from outside:\n" + "\n".join(found))
+
+
+class _Loads(HTMLParser):
+    """Collects what a browser fetches by itself: scripts, styles, images, frames (not links one clicks)."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def handle_starttag(self, tag, attrs):
+        values = dict(attrs)
+        fetched = [values.get(name) for name in ("src", "srcset", "data", "poster")]
+        if tag == "link" and values.get("rel") not in ("canonical", "prev", "next", "alternate"):
+            fetched.append(values.get("href"))
+        self.found += [(tag, one) for one in fetched if one and re.match(r"(https?:)?//", one.strip())]
+
+
+def _figures(file):
+    stem = file.src_uri.removesuffix(".md").replace("/", "-")
+    images = [image for shown in _shown[file.src_uri] for image in shown.figures]
+    return [(f"figures/{stem}-{number}.png", image) for number, image in enumerate(images, start=1)]
+
+
+def _relative(uri, page_uri):
+    return "../" * page_uri.count("/") + uri

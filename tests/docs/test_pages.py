@@ -1,0 +1,118 @@
+"""Every example of README, CONTRIBUTING and the site runs as its reader would run it, page by page."""
+
+import functools
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from docs.live.blocks import blocks_of, commands_of, run_page
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
+PASSED_BY = {"git", "cd", "python", "pip", "source"}  # not ours to check
+
+
+def _pages(wanted):
+    """The pages that have such blocks; one that runs a whole study is slow (and `make docs` runs it)."""
+    for page in PAGES:
+        if any(wanted(block) for block in blocks_of(page.read_text())):
+            whole_study = any(
+                block.run and block.language == "console" for block in blocks_of(page.read_text())
+            )
+            marks = [pytest.mark.slow] if whole_study and wanted is _runs else []
+            yield pytest.param(page, id=str(page.relative_to(ROOT)), marks=marks)
+
+
+def _runs(block):
+    return block.run
+
+
+def _is_console(block):
+    return block.language == "console"
+
+
+def _is_study(block):
+    return block.language == "yaml" and re.search(r"^problem:", block.text, re.MULTILINE) is not None
+
+
+@functools.cache
+def _help_status(command):
+    program = Path(sys.executable).parent / "thetadot"
+    return subprocess.run(
+        [program, command, "--help"], capture_output=True, stdin=subprocess.DEVNULL
+    ).returncode
+
+
+@pytest.mark.parametrize("page", list(_pages(_runs)))
+def test_every_example_of_the_page_runs(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shown = run_page(page.read_text(), page.name)
+    assert len(shown) == len(blocks_of(page.read_text()))
+
+
+@pytest.mark.parametrize("page", list(_pages(_is_console)))
+def test_every_command_of_the_page_exists(page):
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for block in filter(_is_console, blocks_of(page.read_text())):
+        for program, *words in commands_of(block):
+            if program == "thetadot":
+                assert _help_status(words[0]) == 0, (
+                    f"{page.name}:{block.line}: no command `thetadot {words[0]}`"
+                )
+            elif program == "make":
+                assert {word for word in words if "=" not in word} <= targets, (
+                    f"{page.name}:{block.line}: make {words}"
+                )
+            else:
+                assert program in PASSED_BY, f"{page.name}:{block.line}: {program} is not a command we know"
+
+
+@pytest.mark.parametrize("page", list(_pages(_is_study)))
+def test_every_study_file_of_the_page_is_valid(page, tmp_path):
+    from thetadot import Study
+
+    for block in filter(_is_study, blocks_of(page.read_text())):
+        file = tmp_path / f"line{block.line}.yaml"
+        file.write_text(block.text)
+        assert Study.load(file).name
+
+
+def test_blocks_are_found_with_their_options_indentation_and_place():
+    page = (
+        'one\n\n    ```yaml title="a.yaml"\n    x: 1\n    ```\n'
+        '```python alt="A b"\nprint(2)\n```\n```text\nno\n```\n'
+    )
+    first, second, third = blocks_of(page)
+    assert (first.language, first.text, first.options, first.run) == (
+        "yaml",
+        "x: 1\n",
+        {"title": "a.yaml"},
+        False,
+    )
+    assert (second.text, second.options, second.run, second.line) == ("print(2)\n", {"alt": "A b"}, True, 6)
+    assert not third.run
+    assert page[second.start : second.end] == '```python alt="A b"\nprint(2)\n```'
+
+
+def test_a_page_is_one_session_and_shows_what_it_printed_and_drew(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = (
+        '```text title="n.txt"\n4\n```\n'
+        '```python\nfrom pathlib import Path\nn = int(Path("n.txt").read_text())\n```\n'
+        "```python\nimport matplotlib.pyplot as plt\nplt.plot([n]); print(n + 1)\n```\n"
+    )
+    file, read, drawn = run_page(page, "page.md")
+    assert (file.printed, read.printed, read.figures) == ("", "", [])
+    assert drawn.printed == "5\n"
+    assert [image[:4] for image in drawn.figures] == [b"\x89PNG"]
+
+
+def test_a_failing_example_names_page_and_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ZeroDivisionError) as failure:
+        run_page("text\n\n```python\nx = 1\nx / 0\n```\n", "page.md")
+    innermost = failure.traceback[-1]
+    assert (innermost.frame.code.raw.co_filename, innermost.lineno + 1) == ("page.md", 5)
