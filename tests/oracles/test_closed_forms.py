@@ -96,12 +96,10 @@ def _loss_gradient(weights, x, y, layer) -> np.ndarray:
 @pytest.mark.parametrize("t", [0.4, 3.0])
 def test_textbook_solutions_satisfy_their_equations(t):
     start, h = np.array([0.3, -0.8]), 1e-3
-    (q, p), rate = (
-        textbook.rotation(start, [t], 1.7)[0],
-        slope(lambda u: textbook.rotation(start, [u], 1.7)[0], t, h),
-    )
+    q, p = textbook.rotation(start, [t], 1.7)[0]
+    rate = slope(lambda u: textbook.rotation(start, [u], 1.7)[0], t, h)
     assert np.abs(rate - 1.7 * np.array([p, -q])).max() < 1e-9
-    (q, p) = textbook.damped_rotation(start, [t], 0.2, 1.7)[0]
+    q, p = textbook.damped_rotation(start, [t], 0.2, 1.7)[0]
     rate = slope(lambda u: textbook.damped_rotation(start, [u], 0.2, 1.7)[0], t, h)
     assert np.abs(rate - 1.7 * np.array([p, -q]) + 0.2 * np.array([q, p])).max() < 1e-9
     grown = textbook.logistic(0.02, [t], 1.3, 2.0)[0]

@@ -62,9 +62,7 @@ def test_hand_written_gradients_are_the_slopes_of_the_loss(make):
     network, start = make()
     theta = start / np.linalg.norm(start) * 2.0
     slopes = [slope(lambda u, e=e: network.loss(theta + u * e), 0.0, 1e-4) for e in np.eye(theta.size)]
-    assert (
-        np.abs(network.gradient(theta) - slopes).max() < 1e-8
-    )  # kinks in the second derivative of squared ReLU
+    assert np.abs(network.gradient(theta) - slopes).max() < 1e-8  # squared ReLU has kinks in its curvature
 
 
 def test_hand_written_hessian_is_the_slope_of_the_gradient():
@@ -83,7 +81,7 @@ def test_cvode_and_radau_agree_on_the_tanh_teacher_and_student():
 def test_the_predicted_escape_is_where_the_escape_happens():
     network, start = squared_relu.benchmark_network()
     prediction = squared_relu.predict_escape(network, start)
-    assert prediction.blow_up_time == pytest.approx(96.1173, abs=1e-4)  # published with the problem
+    assert prediction.blow_up_time == pytest.approx(96.1173, abs=1e-4)
     scale = 1e-2
     ts = np.array([0.0, prediction.time(scale) - 0.05, prediction.time(scale) + 0.05])
     thetas = cvode_flow(network.gradient, scale * start / np.linalg.norm(start), ts, rtol=1e-9)

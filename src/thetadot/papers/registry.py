@@ -1,0 +1,47 @@
+"""The papers that can be reproduced, by name: a paper is a module of this package that binds `PAPER`."""
+
+import difflib
+import functools
+import importlib
+import importlib.resources
+
+from thetadot.papers.claims import Paper
+from thetadot.papers.errors import ClaimError, UnknownPaperError
+
+
+@functools.cache
+def names() -> tuple[str, ...]:
+    """Names of all papers, sorted. Found by reading the files, so that asking imports none of them.
+
+    Example:
+        >>> "analytic" in names()
+        True
+    """
+    files = importlib.resources.files("thetadot.papers").iterdir()
+    return tuple(
+        sorted(
+            file.name.removesuffix(".py")
+            for file in files
+            if file.name.endswith(".py") and "\nPAPER = " in file.read_text(encoding="utf-8")
+        )
+    )
+
+
+def load(name: str) -> Paper:
+    """The paper of this name.
+
+    Raises:
+        UnknownPaperError: there is none.
+
+    Example:
+        >>> load("analytic").title
+        'The flow against closed forms'
+    """
+    if name not in names():
+        near = difflib.get_close_matches(name, names(), n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise UnknownPaperError(f"no paper is called {name!r}.{hint} There are: {', '.join(names())}")
+    paper = importlib.import_module(f"thetadot.papers.{name}").PAPER
+    if not isinstance(paper, Paper):
+        raise ClaimError(f"thetadot.papers.{name}.PAPER is {type(paper).__name__}, expected a Paper")
+    return paper
