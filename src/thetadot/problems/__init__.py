@@ -1,8 +1,12 @@
 """What is trained: networks, losses, data and the problems made of them."""
 
 from thetadot.problems import data, errors
+from thetadot.problems.activations import as_activation
 from thetadot.problems.columns import hessian_by_columns
+from thetadot.problems.conv import conv
+from thetadot.problems.diagonal import diagonal
 from thetadot.problems.empirical import EmpiricalRisk
+from thetadot.problems.equinox_import import from_equinox
 from thetadot.problems.errors import (
     ConstantColumnError,
     DataError,
@@ -19,6 +23,8 @@ from thetadot.problems.layout import Layout, Neuron
 from thetadot.problems.losses import cross_entropy, logistic, squared
 from thetadot.problems.mlp import linear, mlp
 from thetadot.problems.problem import Problem
+from thetadot.problems.residual import residual
+from thetadot.problems.two_layer import two_layer
 
 __all__ = [
     "ConstantColumnError",
@@ -35,12 +41,18 @@ __all__ = [
     "ProblemError",
     "ShapeError",
     "UnknownNameError",
+    "as_activation",
+    "conv",
     "cross_entropy",
     "data",
+    "diagonal",
     "errors",
+    "from_equinox",
     "hessian_by_columns",
     "linear",
     "logistic",
     "mlp",
+    "residual",
     "squared",
+    "two_layer",
 ]

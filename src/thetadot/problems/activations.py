@@ -83,7 +83,7 @@ class Activation:
         return value, slope, curvature
 
 
-def activation(given: str | Callable | Activation, slope: float = 0.01) -> Activation:
+def as_activation(given: str | Callable | Activation, slope: float = 0.01) -> Activation:
     """The activation of that name, or a user's elementwise function as an activation.
 
     Arguments:
@@ -96,7 +96,7 @@ def activation(given: str | Callable | Activation, slope: float = 0.01) -> Activ
         NetworkError: the function is not elementwise in float64.
 
     Example:
-        >>> activation("leaky_relu", slope=0.1)(jnp.array([-1.0, 2.0])).tolist()
+        >>> as_activation("leaky_relu", slope=0.1)(jnp.array([-1.0, 2.0])).tolist()
         [-0.1, 2.0]
     """
     if isinstance(given, Activation):
@@ -114,6 +114,7 @@ def activation(given: str | Callable | Activation, slope: float = 0.01) -> Activ
         ) from error
     if getattr(out, "shape", None) != probe.shape or out.dtype != probe.dtype:
         raise NetworkError(
-            f"the activation {name} maps float64 of shape (2, 3) to {out}: it must be elementwise and keep float64"
+            f"the activation {name} maps float64 of shape (2, 3) to {out}: it must be elementwise and keep "
+            "float64"
         )
     return Activation(name, function=given)

@@ -1,7 +1,8 @@
 """Any object as arrays plus a hashable rest, so that problems are pytrees of arrays only.
 
 A problem travels through `jit`, `scan` and `vmap` as an argument. What users hand in (Equinox modules with
-functions as leaves, partial functions, plain classes) is split here: arrays become leaves, all else is static.
+functions as leaves, partial functions, plain classes) is split here: arrays become leaves, all else is
+static.
 """
 
 from typing import Any, Generic, TypeVar
@@ -78,7 +79,8 @@ def carry(value: T, what: str) -> Carried[T]:
         structure = _Structure(tree, rest)
     except TypeError as error:
         raise NetworkError(
-            f"{what} cannot be hashed apart from its arrays ({error}): make it an equinox.Module whose arrays are "
+            f"{what} cannot be hashed apart from its arrays ({error}): make it an equinox.Module whose "
+            "arrays are "
             "fields and whose static fields are hashable, or a frozen dataclass"
         ) from None
     return Carried(arrays, structure)

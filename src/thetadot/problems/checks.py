@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -22,8 +23,8 @@ def require_x64() -> None:
     """Raise `PrecisionError` unless JAX computes in float64."""
     if jax.dtypes.canonicalize_dtype(np.float64) != np.float64:
         raise PrecisionError(
-            "JAX runs in float32 here (THETADOT_X64=0, or x64 was switched off after the import): thetadot needs "
-            "float64. Unset THETADOT_X64 and start again, or call jax.config.update('jax_enable_x64', True)"
+            "JAX runs in float32 here (THETADOT_X64=0, or x64 was switched off after the import): thetadot "
+            "needs float64. Unset THETADOT_X64 and start again, or call jax.config.update('jax_enable_x64', True)"
         )
 
 

@@ -26,10 +26,11 @@ def _bytes_of(function, argument) -> int:
 def hessian_by_columns(
     problem: "Problem", theta: Float[Array, " P"], *, memory: int = WORKING_MEMORY
 ) -> Float[Array, "P P"]:
-    """∇²L(θ) of any problem: Hessian-vector products of unit vectors, as many at once as `memory` bytes allow.
+    """∇²L(θ) of any problem: Hessian-vector products of unit vectors, as many at once as `memory` bytes
+    allow.
 
-    The same numbers as `jax.hessian`, which does all columns at once. Traceable. The number of columns per chunk
-    is logged when it is below P.
+    The same numbers as `jax.hessian`, which does all columns at once. Traceable. The number of columns per
+    chunk is logged when it is below P.
 
     Arguments:
         problem: any problem.

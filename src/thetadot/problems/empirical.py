@@ -11,9 +11,13 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from thetadot.errors import ThetadotError
 from thetadot.problems.carried import Carried, carry
+from thetadot.problems.chain import Chain
 from thetadot.problems.checks import Numbers, as_array, as_float64, as_vector, first_line, require_finite
 from thetadot.problems.columns import hessian_by_columns
+from thetadot.problems.data.dataset import name_of
+from thetadot.problems.equinox_network import EquinoxNetwork
 from thetadot.problems.errors import DataError, NetworkError, ShapeError
+from thetadot.problems.hessian import chain_hessian
 from thetadot.problems.layout import Layout
 from thetadot.problems.losses import SampleLoss, check_labels, loss_name, sample_loss
 from thetadot.problems.problem import Problem
@@ -22,7 +26,7 @@ _MEMBERS = ("size", "layout", "time_scale", "initial", "evaluate")
 
 
 class _Caption:
-    """The name of the data for summaries; all captions are equal, so that a name never makes JAX compile again."""
+    """The name of the data for summaries; all are equal, so that a name never makes JAX compile again."""
 
     def __init__(self, text: str):
         self.text = text
@@ -58,7 +62,16 @@ def _predict(problem: "EmpiricalRisk", theta: Array, x: Array) -> Any:
 
 @jax.jit
 def _hessian(problem: "EmpiricalRisk", theta: Array) -> Array:
-    return hessian_by_columns(problem, theta)
+    chain = structured_chain(problem)
+    if chain is None:
+        return hessian_by_columns(problem, theta)
+    return chain_hessian(chain, problem.sample_loss, theta, problem.x, problem.y)
+
+
+def structured_chain(problem: "EmpiricalRisk") -> Chain | None:
+    """The chain of dense layers that the network is, or None: then the Hessian is taken by columns."""
+    chain = getattr(problem.network, "chain", None)
+    return chain if isinstance(chain, Chain) else None
 
 
 class EmpiricalRisk(Problem):
@@ -67,14 +80,15 @@ class EmpiricalRisk(Problem):
     With the squared loss L = 1/(2N) Σ‖f(x_n) − y_n‖². Time is measured in the units of this mean.
 
     Arguments:
-        network: one of ours (`mlp`, `two_layer`, …); any hashable object or Equinox module with the members `size`,
-            `layout`, `time_scale`, `initial(key, scale)` → (P,), `evaluate(theta, x)` → prediction of ONE sample;
-            or a plain Equinox module (see `from_equinox`).
-        loss: `squared`, `cross_entropy`, `logistic`, their names, or any (prediction, label) of ONE sample → scalar.
+        network: one of ours (`mlp`, `two_layer`, …); any hashable object or Equinox module with the
+            members `size`, `layout`, `time_scale`, `initial(key, scale)` → (P,), `evaluate(theta, x)` →
+            prediction of ONE sample; or a plain Equinox module (see `from_equinox`).
+        loss: `squared`, `cross_entropy`, `logistic`, their names, or any (prediction, label) of ONE sample
+            → scalar.
         x: samples (N, …), any per-sample shape that the network takes; integers become float64.
-        y: labels (N, …): shaped like the predictions for `squared` and `logistic` (±1), integer classes (N,) for
-            `cross_entropy`. A 1-D float y is taken as (N, 1) when the network returns one number as (1,). For a loss
-            of your own integers stay integers.
+        y: labels (N, …): shaped like the predictions for `squared` and `logistic` (±1), integer classes
+            (N,) for `cross_entropy`. A 1-D float y is taken as (N, 1) when the network returns one number
+            as (1,). For a loss of your own integers stay integers.
         name: what summaries call the data; by default the name of a `thetadot.data` set.
 
     Attributes:
@@ -106,8 +120,6 @@ class EmpiricalRisk(Problem):
     def __init__(
         self, network: Any, loss: str | Callable, x: Numbers, y: Numbers, *, name: str | None = None
     ):
-        from thetadot.problems.data.dataset import name_of
-
         self._caption = _Caption(name if name is not None else name_of(x))
         network = _as_network(network)
         loss = sample_loss(loss)
@@ -169,8 +181,11 @@ class EmpiricalRisk(Problem):
         return line if self.time_scale == 1.0 else f"{line}, time scale {self.time_scale:g}"
 
     def init(self, key: PRNGKeyArray, scale: float | Array = 1.0) -> Float[Array, " P"]:
-        """A random start (P,): for our networks weights N(0, scale²/fan_in) and biases 0 unless their pages say
-        otherwise; for an imported module its own parameters × scale."""
+        """A random start (P,), as the network draws it.
+
+        Our networks: weights N(0, scale²/fan_in) and biases 0 unless their pages say otherwise; imported
+        modules: their own parameters × scale.
+        """
         return self.network.initial(key, scale)
 
     def loss(self, theta: Numbers) -> Float[Array, ""]:
@@ -213,13 +228,11 @@ def _as_network(network: Any) -> Any:
     if not missing:
         return network
     if "evaluate" in missing and isinstance(network, eqx.Module) and callable(network):
-        from thetadot.problems.equinox_import import EquinoxNetwork
-
         return EquinoxNetwork.of(network)
     raise NetworkError(
         f"{type(network).__name__} is not a network: it lacks {', '.join(missing)}. Give one of mlp, linear, "
-        "two_layer, diagonal, residual, conv, an Equinox module that can be called, or an object with the members "
-        + ", ".join(_MEMBERS)
+        "two_layer, diagonal, residual, conv, an Equinox module that can be called, or an object with the "
+        "members " + ", ".join(_MEMBERS)
     )
 
 
@@ -245,8 +258,8 @@ def _check_loss(loss: Callable, outputs: tuple[int, ...], y: Array) -> None:
     """Raise `ShapeError` unless the loss of one prediction and one label is a float64 scalar."""
     if isinstance(loss, SampleLoss) and loss.labels in ("numbers", "signs") and y.shape[1:] != outputs:
         raise ShapeError(
-            f"the network returns predictions of shape {outputs}, the labels have shape {y.shape[1:]} per sample "
-            f"(y is {y.shape}): they must be equal"
+            f"the network returns predictions of shape {outputs}, the labels have shape {y.shape[1:]} per "
+            f"sample (y is {y.shape}): they must be equal"
         )
     prediction = jax.ShapeDtypeStruct(outputs, np.float64)
     label = jax.ShapeDtypeStruct(y.shape[1:], y.dtype)

@@ -36,9 +36,11 @@ class FunctionRisk(Problem):
     """Any scalar JAX function of any pytree of parameters as a problem.
 
     Arguments:
-        f: parameters (shaped like the example) → scalar. Data that f closes over is compiled in as constants; to
-            have it travel as an argument, let f be an Equinox module or a `jax.tree_util.Partial` that holds it.
-        theta_example: a pytree of float64 arrays, the start that `init` scales. θ is its leaves in tree order.
+        f: parameters (shaped like the example) → scalar. Data that f closes over is compiled in as
+            constants; to have it travel as an argument, let f be an Equinox module or a
+            `jax.tree_util.Partial` that holds it.
+        theta_example: a pytree of float64 arrays, the start that `init` scales. θ is its leaves in tree
+            order.
 
     Raises:
         PrecisionError: float32 leaves.
@@ -47,7 +49,8 @@ class FunctionRisk(Problem):
 
     Example:
         >>> import jax.numpy as jnp
-        >>> problem = FunctionRisk(lambda t: (t["a"] * t["b"] - 1.0) ** 2 / 2, {"a": jnp.ones(()), "b": jnp.ones(())})
+        >>> problem = FunctionRisk(lambda t: (t["a"] * t["b"] - 1.0) ** 2 / 2, {"a": jnp.ones(()), "b":
+        jnp.ones(())})
         >>> problem.value_and_grad(jnp.array([2.0, 1.0]))[1].tolist()
         [1.0, 2.0]
     """
@@ -121,7 +124,8 @@ class FunctionRisk(Problem):
     def predict(self, theta: Numbers, x: Numbers) -> Any:
         """Raises `NoPredictionError`: a function of the parameters alone predicts nothing."""
         raise NoPredictionError(
-            f"{self.description} has no network and predicts nothing; pose the problem as EmpiricalRisk(network, "
+            f"{self.description} has no network and predicts nothing; pose the problem as "
+            "EmpiricalRisk(network, "
             "loss, x, y) to have predictions"
         )
 

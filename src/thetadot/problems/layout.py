@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -83,7 +84,7 @@ class Layout:
         part = self.slices[name]
         return np.arange(part.start, part.stop).reshape(self.shapes[name])
 
-    def split(self, theta: Float[Array | np.ndarray, "*batch P"]) -> dict[str, Array | np.ndarray]:
+    def split(self, theta: Float[Array | np.ndarray, "*batch P"]) -> dict[str, Any]:
         """{name: array} of one θ (P,) or of stacked ones (…, P), each of shape (…, *shape of the slice)."""
         if theta.shape[-1] != self.size:
             raise ShapeError(f"theta has {theta.shape[-1]} entries, this layout names {self.size}")
@@ -107,7 +108,8 @@ def neurons_between(
     bias: np.ndarray | None,
     outgoing: Sequence[np.ndarray] | np.ndarray,
 ) -> tuple[Neuron, ...]:
-    """Records of one hidden layer from its index arrays: row i of `incoming` and of `outgoing` is neuron i."""
+    """Records of one hidden layer from its index arrays: row i of `incoming` and of `outgoing` is neuron
+    i."""
     return tuple(
         Neuron(
             layer,

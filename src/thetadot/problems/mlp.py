@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import equinox as eqx
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from thetadot.problems.activations import Activation, activation
+from thetadot.problems.activations import Activation, as_activation
 from thetadot.problems.chain import Chain, bias_flags, whole_numbers
 from thetadot.problems.errors import NetworkError
 from thetadot.problems.layout import Layout
@@ -85,13 +85,13 @@ def mlp(
 
     Arguments:
         widths: [inputs, hidden…, outputs].
-        activation: a name (see `activations.activation`) or any elementwise JAX function.
+        activation: a name (see `thetadot.problems.as_activation`) or any elementwise JAX function.
         bias: True, False, or "hidden" (none in the output layer).
         slope: slope of "leaky_relu" for negative arguments.
 
     Returns:
-        A network of one sample x (inputs,) → (outputs,). θ runs layer by layer, input to output: weight (out, in)
-        row-major, then bias. Its random start has weights N(0, scale²/fan_in) and biases 0.
+        A network of one sample x (inputs,) → (outputs,). θ runs layer by layer, input to output: weight
+        (out, in) row-major, then bias. Its random start has weights N(0, scale²/fan_in) and biases 0.
 
     Raises:
         NetworkError: widths that are not whole numbers, or an unknown `bias`.
@@ -102,7 +102,7 @@ def mlp(
         2410
     """
     flags = bias_flags(bias, len(widths) - 1)
-    return MLP(Chain(_checked_widths(widths), flags, _activation(activation, slope)), bias)
+    return MLP(Chain(_checked_widths(widths), flags, as_activation(activation, slope)), bias)
 
 
 def linear(widths: Sequence[int], *, bias: bool | str = False) -> MLP:
@@ -113,6 +113,3 @@ def linear(widths: Sequence[int], *, bias: bool | str = False) -> MLP:
         20
     """
     return mlp(widths, "identity", bias=bias)
-
-
-_activation = activation

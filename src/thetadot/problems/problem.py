@@ -30,9 +30,9 @@ def _linearize(problem: "Problem", theta: Array):
 class Problem(eqx.Module):
     """A loss L(θ) over ONE flat float64 vector θ of length P, with everything needed to follow its flow.
 
-    A pytree whose leaves are arrays, so that it travels as an argument through `jax.jit`, `scan` and `vmap`, and
-    new data of the same shape compiles nothing. Concrete problems are final. The flow of a problem is
-    θ̇ = −time_scale·∇L(θ).
+    A pytree whose leaves are arrays, so that it travels as an argument through `jax.jit`, `scan` and
+    `vmap`, and new data of the same shape compiles nothing. Concrete problems are final. The flow of a
+    problem is θ̇ = −time_scale·∇L(θ).
 
     A problem of your own defines the abstract members below; `value_and_grad` may be
     `jax.value_and_grad(self.loss)(theta)` and `hessian` may call `thetadot.problems.hessian_by_columns`.

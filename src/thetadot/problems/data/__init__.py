@@ -1,6 +1,19 @@
-"""Data sets, each a tuple (x, y) that states its name, split, N, shapes and hash: real ones, drawn ones, your own."""
+"""Data sets, each a tuple (x, y) that states its name, split, N, shapes and hash."""
 
 from thetadot.problems.data.dataset import Dataset
+from thetadot.problems.data.drawn import gaussian_blobs, linear_system, sine_regression, teacher_student
+from thetadot.problems.data.files import from_file
 from thetadot.problems.data.packaged import breast_cancer, diabetes, digits, iris
 
-__all__ = ["Dataset", "breast_cancer", "diabetes", "digits", "iris"]
+__all__ = [
+    "Dataset",
+    "breast_cancer",
+    "diabetes",
+    "digits",
+    "from_file",
+    "gaussian_blobs",
+    "iris",
+    "linear_system",
+    "sine_regression",
+    "teacher_student",
+]

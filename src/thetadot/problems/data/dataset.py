@@ -14,7 +14,7 @@ from thetadot.problems.errors import DataError
 SPLITS = ("all", "train", "test")
 TEST_EVERY = 5
 
-# Arrays of data sets are handed on one by one (`EmpiricalRisk(network, loss, *data)`); this remembers their names.
+# `EmpiricalRisk(network, loss, *data)` hands on bare arrays; this remembers whose they are.
 _names: dict[int, tuple[weakref.ref, str]] = {}
 
 
@@ -76,7 +76,8 @@ class Dataset(tuple):
         return self.name if self.split == "all" else f"{self.name} ({self.split} part)"
 
     def __repr__(self) -> str:
-        return f"{self}: {self.N} samples, x {self.x.shape}, y {self.y.shape} {self.y.dtype}, sha256 {self.hash[:12]}"
+        text = f"{self}: {self.N} samples, x {self.x.shape}, y {self.y.shape} {self.y.dtype}"
+        return f"{text}, sha256 {self.hash[:12]}"
 
     def __reduce__(self):
         return _rebuild, (np.asarray(self.x), np.asarray(self.y), self.name, self.split, dict(self.details))
@@ -111,7 +112,7 @@ def split_indices(split: str, y: np.ndarray) -> np.ndarray:
 
 
 def standardised(columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Columns with mean 0 and variance 1 (over all samples), and which columns are constant; those become 0."""
+    """Columns with mean 0 and variance 1 over all samples, and which are constant: those become 0."""
     mean, deviation = columns.mean(axis=0), columns.std(axis=0)
     constant = np.ptp(columns, axis=0) == 0
     scaled = np.where(constant, 0.0, (columns - mean) / np.where(constant, 1.0, deviation))

@@ -34,13 +34,13 @@ def digits(standardise: bool = True, split: str = "all") -> Dataset:
     Three pixels (0, 32 and 39) are blank in every image; standardised, they are 0 everywhere.
 
     Arguments:
-        standardise: give every pixel mean 0 and variance 1. The statistics are those of the whole set, whatever
-            the split.
-        split: "all" (1797), or one of the two fixed parts "train" and "test": every fifth sample of each class is
-            a test sample.
+        standardise: give every pixel mean 0 and variance 1. The statistics are those of the whole set,
+            whatever the split.
+        split: "all" (1797), or one of the two fixed parts "train" and "test": every fifth sample of each
+            class is a test sample.
 
-    Source: E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI (1998); test part, as packaged by
-        scikit-learn.
+    Source: E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI (1998); test part, as
+        packaged by scikit-learn.
 
     Example:
         >>> digits().shapes
@@ -50,7 +50,7 @@ def digits(standardise: bool = True, split: str = "all") -> Dataset:
 
 
 def iris(standardise: bool = True, split: str = "all") -> Dataset:
-    """Iris flowers: x (N, 4) lengths in cm, classes y (N,) 0 … 2; N is 150, of which 120 "train" and 30 "test".
+    """Iris flowers: x (N, 4) lengths in cm, classes y (N,) 0 … 2; 150 samples, 120 train and 30 test.
 
     Arguments:
         standardise: give every column mean 0 and variance 1 over the whole set, whatever the split.
@@ -85,11 +85,12 @@ def diabetes(standardise: bool = True, split: str = "all") -> Dataset:
     """Diabetes progression: x (442, 10) measurements, y (N, 1) the progression after a year.
 
     Arguments:
-        standardise: give every column of x, and y, mean 0 and variance 1 over the whole set, whatever the split.
+        standardise: give every column of x, and y, mean 0 and variance 1 over the whole set, whatever the
+            split.
         split: "all", "train" or "test" (every fifth sample).
 
-    Source: B. Efron, T. Hastie, I. Johnstone, R. Tibshirani, Annals of Statistics 32 (2004) 407; as packaged by
-        scikit-learn, in the original units unless standardised.
+    Source: B. Efron, T. Hastie, I. Johnstone, R. Tibshirani, Annals of Statistics 32 (2004) 407; as
+        packaged by scikit-learn, in the original units unless standardised.
 
     Example:
         >>> diabetes().shapes
