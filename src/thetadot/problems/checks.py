@@ -24,7 +24,8 @@ def require_x64() -> None:
     if jax.dtypes.canonicalize_dtype(np.float64) != np.float64:
         raise PrecisionError(
             "JAX runs in float32 here (THETADOT_X64=0, or x64 was switched off after the import): thetadot "
-            "needs float64. Unset THETADOT_X64 and start again, or call jax.config.update('jax_enable_x64', True)"
+            "needs float64. Unset THETADOT_X64 and start again, or call "
+            "jax.config.update('jax_enable_x64', True)"
         )
 
 

@@ -141,12 +141,9 @@ def _read_csv(path: Path, target: Any) -> tuple[np.ndarray, np.ndarray, tuple[st
     if not table:
         raise DataError(f"{path.name} is empty")
     has_header = not any(_is_number(cell) for cell in table[0])
-    columns = tuple(cell.strip() for cell in table[0]) if has_header else tuple(map(str,
-    range(len(table[0]))))
+    columns = tuple(cell.strip() if has_header else str(place) for place, cell in enumerate(table[0]))
     body = table[has_header:]
-    for
-    number, row in
-    enumerate(body, start=1 + has_header):
+    for number, row in enumerate(body, start=1 + has_header):
         if len(row) != len(columns):
             raise DataError(f"{path.name}, line {number}: {len(row)} cells, expected {len(columns)}")
         for name, cell in zip(columns, row, strict=True):
@@ -162,8 +159,8 @@ def _read_csv(path: Path, target: Any) -> tuple[np.ndarray, np.ndarray, tuple[st
         for place, cell in enumerate(cells):
             if not _is_number(cell):
                 raise DataError(
-                    f"{path.name}, line {number + 1 + has_header}: {cell.strip()!r} in column {names[place]!r} is "
-                    "not a number: encode the column in numbers, or name it as the target"
+                    f"{path.name}, line {number + 1 + has_header}: {cell.strip()!r} in column {names[place]!r} "
+                    "is not a number: encode the column in numbers, or name it as the target"
                 )
             x[number, place] = float(cell)
     labels = np.array([[row[place].strip() for place in positions] for row in body])
