@@ -34,10 +34,10 @@ class Flow(eqx.Module):
         return state
 
 
-def _training_field(theta: Float[Array, " P"], problem: Problem) -> Float[Array, " P"]:
+def training_field(theta: Float[Array, " P"], problem: Problem) -> Float[Array, " P"]:
     return -problem.time_scale * problem.value_and_grad(theta)[1]
 
 
 def training_flow(problem: Problem) -> Flow:
     """Gradient flow of a problem, θ̇ = −time_scale·∇L(θ), as a `Flow` whose args are the problem."""
-    return Flow(_training_field, problem)
+    return Flow(training_field, problem)

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 
 from thetadot.dynamics.accuracy import Accuracy, Stats
 from thetadot.dynamics.outcome import Outcome
+from thetadot.dynamics.polish import Polished
 from thetadot.dynamics.snapshot import Snapshot
 from thetadot.errors import ThetadotError
 from thetadot.problems import Layout
@@ -48,6 +49,8 @@ class Path:
         state: the whole state of the run, for `resume=`.
         info: what was run, in words: problem, method, settings, time_scale (for summaries and the store).
         layout: names of the slices of θ; None for other systems.
+        polished: the minimum that Newton's method reached from the last row (`polish=True`), or None; the rows
+            themselves are the flow's own.
     """
 
     ts: Float[np.ndarray, " S"]
@@ -65,6 +68,7 @@ class Path:
     state: Snapshot | None
     info: Mapping[str, Any]
     layout: Layout | None = None
+    polished: Polished | None = None
     _dense: Callable | None = dataclasses.field(default=None, repr=False, compare=False)
 
     def at(self, t) -> np.ndarray:
@@ -96,23 +100,23 @@ class Path:
 
     def save(self, file: str | FilePath) -> None:
         """Write rows and state to one .npz file (no pickle), from which `Path.load` resumes bit-identically."""
-        from thetadot.dynamics.labels import save_path
+        from thetadot.dynamics.storage import save_path
 
         save_path(self, FilePath(file))
 
     @classmethod
     def load(cls, file: str | FilePath) -> "Path":
         """Read a path that `save` wrote."""
-        from thetadot.dynamics.labels import load_path
+        from thetadot.dynamics.storage import load_path
 
         return load_path(FilePath(file))
 
     def __repr__(self) -> str:
-        from thetadot.dynamics.labels import path_summary
+        from thetadot.dynamics.summary import path_summary
 
         return path_summary(self)
 
     def _repr_html_(self) -> str:
-        from thetadot.dynamics.labels import path_html
+        from thetadot.dynamics.summary import path_html
 
         return path_html(self)

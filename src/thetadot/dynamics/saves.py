@@ -45,7 +45,9 @@ class SaveGrid:
             return times
         numbers = np.arange(index, index + count, dtype=float)
         with np.errstate(over="ignore"):
-            grid = self.first * self.ratio**numbers if self.kind == "log" else self.first + self.ratio * numbers
+            grid = (
+                self.first * self.ratio**numbers if self.kind == "log" else self.first + self.ratio * numbers
+            )
         inside = grid < self.stop * (1 - 1e-9)
         times[inside] = grid[inside]
         beyond = np.flatnonzero(~inside)
@@ -56,7 +58,11 @@ class SaveGrid:
     def _ended_before(self, index: int) -> bool:
         if index == 0:
             return False
-        last = self.first * self.ratio ** (index - 1) if self.kind == "log" else self.first + self.ratio * (index - 1)
+        last = (
+            self.first * self.ratio ** (index - 1)
+            if self.kind == "log"
+            else self.first + self.ratio * (index - 1)
+        )
         return not last < self.stop * (1 - 1e-9)
 
 

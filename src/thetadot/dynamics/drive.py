@@ -1,0 +1,333 @@
+"""The host loop: compiled chunks, and between them saves, budget, progress, guards, events and interrupts."""
+
+import dataclasses
+import math
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from thetadot.dynamics import engine, guards
+from thetadot.dynamics.accuracy import Stats
+from thetadot.dynamics.clock import Clock
+from thetadot.dynamics.crossings import locate
+from thetadot.dynamics.engine import Carry, Program, Settings
+from thetadot.dynamics.events import Event
+from thetadot.dynamics.outcome import Outcome
+from thetadot.dynamics.path import RecordedEvent
+from thetadot.dynamics.polish import Polished, polish
+from thetadot.dynamics.saves import SaveGrid
+from thetadot.dynamics.snapshot import Snapshot, flatten, restore
+from thetadot.dynamics.until import Until
+from thetadot.problems import Problem
+
+_CHUNK_SECONDS = 0.25
+_FIRST_ATTEMPTS = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What a run does; nothing here changes while it runs.
+
+    Attributes:
+        programs: (name, compiled program) of the first solver and of the one to switch to, if any.
+        args: what the field is evaluated with (the problem, in `flow`).
+        y0: start (n,).
+        settings: numbers.
+        grid, until, events: when to save, when to end, what to record.
+        problem: None for other systems.
+    """
+
+    programs: tuple[tuple[str, Program], ...]
+    args: Any
+    y0: jax.Array
+    settings: Settings
+    grid: SaveGrid
+    until: Until
+    events: tuple[Event, ...]
+    problem: Problem | None
+
+    @property
+    def end(self) -> float:
+        return float(self.settings.end)
+
+
+@dataclasses.dataclass(eq=False)
+class Record:
+    """The growing record of one run."""
+
+    carry: Carry
+    index: int = 0  # save times passed
+    solver: int = 0
+    switches: list[tuple[float, str]] = dataclasses.field(default_factory=list)
+    columns: dict[str, list[np.ndarray]] = dataclasses.field(default_factory=dict)
+    happened: list[RecordedEvent] = dataclasses.field(default_factory=list)
+    outcome: Outcome | None = None
+    reason: str = ""
+    degenerate: bool = False
+    hessians: int = 0
+    seconds: float = 0.0
+    polished: Polished | None = None
+    inherited: Stats = Stats()  # cost of earlier passes that are no longer kept
+
+    def rows(self, name: str) -> np.ndarray:
+        """All rows of a column."""
+        parts = self.columns[name]
+        if len(parts) > 1:
+            self.columns[name] = parts = [np.concatenate(parts)]
+        return parts[0]
+
+    def end(self, outcome: Outcome, reason: str) -> None:
+        self.outcome, self.reason = outcome, reason
+
+
+def begin(task: Task) -> Record:
+    """A record at the start of a task."""
+    _, program = task.programs[0]
+    first_row = np.asarray(task.grid.kind != "explicit")
+    carry = engine.begin(program, task.args, task.y0, task.settings, first_row)
+    carry = carry._replace(evaluations=np.asarray(carry.evaluations))
+    record = Record(carry, switches=[(0.0, task.programs[0][0])])
+    if not (np.isfinite(np.asarray(carry.field)).all()):
+        record.end(Outcome.DIVERGED, "the field is not finite at the start")
+    return record
+
+
+def advance(task: Task, record: Record, clock: Clock, watch: Callable[[Record], None] | None = None) -> None:
+    """Run until the task ends, the budget is spent, or the user interrupts; the record says which."""
+    started, before = time.perf_counter(), record.seconds
+    attempts = _FIRST_ATTEMPTS
+    try:
+        while record.outcome is None:
+            lap = time.perf_counter()
+            _one_chunk(task, record, attempts)
+            seconds = time.perf_counter() - lap
+            attempts = int(
+                np.clip(attempts * _CHUNK_SECONDS / max(seconds, 1e-4), attempts / 4, 4 * attempts)
+            )
+            attempts = min(max(attempts, 8), 1_000_000)
+            _judge(task, record)
+            clock.report(_fraction(task, record), _text(record))
+            if watch is not None:
+                watch(record)
+            if record.outcome is None and clock.spent:
+                record.end(
+                    Outcome.BUDGET_SPENT,
+                    f"the budget of {clock.budget:g} s was spent at t = {_now(record):.6g}",
+                )
+    except KeyboardInterrupt:
+        record.end(Outcome.INTERRUPTED, f"interrupted at t = {_now(record):.6g}")
+    record.seconds = before + time.perf_counter() - started
+
+
+def _one_chunk(task: Task, record: Record, attempts: int) -> None:
+    _, program = task.programs[record.solver]
+    block = task.grid.block(record.index, program.rows)
+    out = engine.chunk(program, task.args, record.carry, task.settings, block, np.asarray(attempts))
+    carry, rows, count, dense_count, passed = jax.block_until_ready(out)
+    _collect(record, rows, int(count), int(dense_count))
+    # The index moves with the carry: an interrupt between the two would lose or repeat a row.
+    record.carry, record.index = carry, record.index + int(passed)
+
+
+def _collect(record: Record, rows: engine.Rows, count: int, dense_count: int) -> None:
+    fields = {
+        "ts": rows.times,
+        "thetas": rows.thetas,
+        "losses": rows.losses,
+        "grad_norms": rows.grad_norms,
+        "steps": rows.steps,
+    }
+    fields |= {f"observed.{name}": value for name, value in rows.observed.items()}
+    for name, value in fields.items():
+        if count or name not in record.columns:
+            record.columns.setdefault(name, []).append(np.asarray(value)[:count].copy())
+    if rows.step_times.size:
+        for name, value in {
+            "dense.time": rows.step_times,
+            "dense.low": rows.step_lows,
+            "dense.y": rows.step_states,
+        }.items():
+            record.columns.setdefault(name, []).append(np.asarray(value)[:dense_count].copy())
+
+
+def _judge(task: Task, record: Record) -> None:
+    """Act on the reasons for which the chunk returned."""
+    status = int(record.carry.status)
+    if status == 0:
+        return
+    if status & (engine.FAILED | engine.NONFINITE):
+        return _break_down(record, bool(status & engine.NONFINITE))
+    clear = {"status": np.asarray(0, np.int64)}
+    if status & engine.EVENT and _record_events(task, record):
+        return _last_row(task, record)
+    if status & engine.TIME:
+        record.end(Outcome.REACHED_TIME, f"t = {task.end:.6g} was reached")
+    elif status & engine.LOSS:
+        record.end(Outcome.REACHED_LOSS, f"the loss fell to {float(record.carry.loss):.6g}")
+    elif status & engine.STEPS:
+        record.end(Outcome.REACHED_STEPS, f"{int(record.carry.accepted)} steps were taken")
+    elif status & engine.GRADIENT:
+        _guard_convergence(task, record)
+    if status & engine.POLISH and record.outcome is None:
+        _try_polish(task, record)
+    if status & engine.STIFF and record.solver + 1 < len(task.programs):
+        record.solver += 1
+        record.switches.append((_now(record), task.programs[record.solver][0]))
+    if record.outcome is not None:
+        return _last_row(task, record)
+    record.carry = record.carry._replace(**clear)
+
+
+def _last_row(task: Task, record: Record) -> None:
+    """Save the end, unless the grid has just done so or promises exactly its own rows."""
+    now, steps = record.carry.time, int(record.carry.accepted)
+    if task.grid.kind == "explicit" and record.outcome is Outcome.REACHED_TIME and not record.carry.unsaved:
+        due = float(task.grid.block(record.index, 1)[0]) == float(now)
+    else:
+        saved = record.columns.get("ts") and record.rows("ts").size
+        due = not (saved and record.rows("ts")[-1] == float(now) and record.rows("steps")[-1] == steps)
+    if due:
+        record.carry = record.carry._replace(unsaved=np.asarray(True))
+        _one_chunk(task, record, 1)
+
+
+def _break_down(record: Record, nonfinite: bool) -> None:
+    where = f"at t = {_now(record):.6g} after {int(record.carry.accepted)} steps"
+    if nonfinite:
+        record.end(Outcome.DIVERGED, f"the state stopped being finite {where}")
+    else:
+        record.end(
+            Outcome.STALLED,
+            f"the step size fell to {float(record.carry.h):.1e} {where} without an acceptable step",
+        )
+
+
+def _guard_convergence(task: Task, record: Record) -> None:
+    carry, problem = record.carry, task.problem
+    grad_norm = float(np.linalg.norm(np.asarray(carry.field))) / float(task.settings.time_scale)
+    reached = f"‖∇L‖ = {grad_norm:.2e} at t = {_now(record):.6g}"
+    if problem is None or task.until.accept_saddles:
+        return record.end(Outcome.CONVERGED, f"{reached}, curvature not examined")
+    found = guards.curvature(problem, carry.y)
+    record.hessians += 1
+    if found.saddle and task.until.grad_norm and getattr(problem, "samples", None):
+        # Only risks of data are known to be bounded below by zero.
+        if guards.resolved(carry.y, float(carry.loss), task.until.grad_norm):
+            record.degenerate = True
+            return record.end(
+                Outcome.CONVERGED, f"{reached}; the loss left is below the tolerance's resolution"
+            )
+    if not found.saddle:
+        record.degenerate = found.degenerate
+        kind = (
+            "degenerate: zero Hessian eigenvalues"
+            if found.degenerate
+            else f"lowest Hessian eigenvalue {found.lowest:.3g}"
+        )
+        return record.end(Outcome.CONVERGED, f"{reached}, {kind}")
+    record.happened.append(
+        RecordedEvent("plateau", "plateau", _now(record), np.asarray(carry.y), found.lowest)
+    )
+    if guards.on_stable_manifold(found):
+        text = (
+            f"∇L has no component along the unstable directions of the saddle at t = {_now(record):.6g} "
+            f"(lowest Hessian eigenvalue {found.lowest:.3g}): the exact flow never leaves; use perturb= to leave it"
+        )
+        warnings.warn(text, guards.InvariantManifoldWarning, stacklevel=2)
+        if not math.isfinite(task.end):
+            return record.end(Outcome.STALLED, text)
+    record.carry = carry._replace(trigger=np.asarray(grad_norm / 10))
+
+
+def _try_polish(task: Task, record: Record) -> None:
+    assert task.problem is not None
+    result, why = polish(task.problem, np.asarray(record.carry.y), float(task.settings.base_loss))
+    record.hessians += result.hessians if result else 1
+    if result:
+        record.polished = result
+        return record.end(Outcome.CONVERGED, f"polished at t = {_now(record):.6g}: {why}")
+    record.carry = record.carry._replace(polish=record.carry.polish / 10)
+
+
+def _record_events(task: Task, record: Record) -> bool:
+    """Locate what happened in the last step; True if a terminal event ended the run there."""
+    _, program = task.programs[record.solver]
+    found, terminal = locate(program, task.args, record.carry, task.settings, task.events)
+    record.happened.extend(found)
+    if terminal is None:
+        return False
+    record.carry = terminal
+    keep = record.rows("ts") <= float(terminal.time) if record.columns.get("ts") else None
+    if keep is not None and not keep.all():
+        for name in record.columns:
+            if not name.startswith("dense."):
+                record.columns[name] = [record.rows(name)[keep]]
+    record.end(Outcome.EVENT, f"event {found[-1].name!r} at t = {float(terminal.time):.9g}")
+    return True
+
+
+def _now(record: Record) -> float:
+    return float(record.carry.time) + float(record.carry.time_low)
+
+
+def _fraction(task: Task, record: Record) -> float | None:
+    if not math.isfinite(task.end):
+        return None
+    first = task.grid.first if task.grid.kind == "log" and task.grid.first > 0 else task.end / 100
+    return math.log1p(_now(record) / first) / math.log1p(task.end / first)
+
+
+def _text(record: Record) -> str:
+    loss = float(record.carry.loss)
+    shown = f"loss {loss:.4g}, " if math.isfinite(loss) else ""
+    return f"t = {_now(record):.4g}, {shown}{int(record.carry.accepted)} steps"
+
+
+def freeze(record: Record, name: str, with_rows: bool) -> Snapshot:
+    """The record as arrays and JSON; its rows too if no path holds them."""
+    arrays = flatten(record.carry, f"{name}.carry")
+    if with_rows:
+        arrays |= {f"{name}.row.{column}": record.rows(column) for column in record.columns}
+    else:
+        arrays |= {
+            f"{name}.row.{column}": record.rows(column)
+            for column in record.columns
+            if column.startswith("dense.")
+        }
+    for number, event in enumerate(record.happened):
+        arrays[f"{name}.event.{number}"] = event.theta
+    meta = {
+        "index": record.index, "solver": record.solver, "switches": record.switches, "hessians": record.hessians,
+        "seconds": record.seconds, "degenerate": record.degenerate, "reason": record.reason,
+        "outcome": None if record.outcome is None else record.outcome.name,
+        "events": [[e.name, e.kind, e.time, e.value] for e in record.happened],
+        "inherited": dataclasses.astuple(record.inherited)[:-1],
+    }  # fmt: skip
+    return Snapshot(arrays, {name: meta})
+
+
+def thaw(snapshot: Snapshot, name: str, task: Task, rows: dict[str, np.ndarray] | None) -> Record:
+    """The record that `freeze` wrote, with its rows from a path if given."""
+    _, program = task.programs[0]
+    template = engine.begin(program, task.args, task.y0, task.settings, np.asarray(False))
+    carry = restore(template, snapshot.arrays, f"{name}.carry")
+    meta = snapshot.meta[name]
+    prefix = f"{name}.row."
+    columns = {
+        key[len(prefix) :]: [value] for key, value in snapshot.arrays.items() if key.startswith(prefix)
+    }
+    columns |= {key: [value] for key, value in (rows or {}).items()}
+    happened = [
+        RecordedEvent(label, kind, when, snapshot.arrays[f"{name}.event.{number}"], value)
+        for number, (label, kind, when, value) in enumerate(meta["events"])
+    ]
+    record = Record(
+        carry, meta["index"], meta["solver"], [tuple(s) for s in meta["switches"]], columns, happened,
+        None if meta["outcome"] is None else Outcome[meta["outcome"]], meta["reason"], meta["degenerate"],
+        meta["hessians"], meta["seconds"], None, Stats(*meta["inherited"]),
+    )  # fmt: skip
+    return record

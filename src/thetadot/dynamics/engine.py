@@ -1,0 +1,406 @@
+"""The compiled chunk: many adaptive steps with saves, guards and event detection in one call.
+
+Everything a step depends on is in the carry, so the numbers do not depend on where a chunk ends: budget, progress,
+streaming and resuming are one mechanism.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from thetadot.numerics.solvers.controller import accepted_factor, rejected_factor
+from thetadot.numerics.solvers.stepping import RightSide, Stepper
+
+# Why a chunk returned (bits).
+TIME, LOSS, GRADIENT, STEPS, EVENT, STIFF, FAILED, NONFINITE, POLISH = (1 << bit for bit in range(9))
+
+_MOST_REJECTIONS = 50
+_STIFF_STEPS = 15  # accepted steps at the stability limit before an explicit method is called stiff
+_OVERFLOW = 1e150
+
+
+class Settings(NamedTuple):
+    """Numbers that steer a run; traced, so that changing them compiles nothing."""
+
+    rtol: Float[Array, ""]
+    atol: Float[Array, " n"]  # used where `scale_guard` is 0
+    scale_guard: Float[Array, ""]  # factor of rtol times the running scale; 0 switches it off
+    floor: Float[Array, ""]  # smallest scale
+    groups: Int[Array, " n"]  # group (layer) of each component
+    end: Float[Array, ""]
+    grad_norm: Float[Array, ""]  # 0: never
+    loss: Float[Array, ""]  # −inf: never
+    steps: Int[Array, ""]
+    polish: Float[Array, ""]  # gradient norm at which the first polish is tried; 0: never
+    every_step: Bool[Array, ""]
+    switch: Bool[Array, ""]  # report stiffness
+    time_scale: Float[Array, ""]
+    base_loss: Float[Array, ""]  # L(0)
+
+
+class Carry(NamedTuple):
+    """The whole state of a run."""
+
+    time: Float[Array, ""]
+    time_low: Float[Array, ""]  # compensation: the time is time + time_low
+    y: Float[Array, " n"]
+    field: Float[Array, " n"]
+    loss: Float[Array, ""]
+    h: Float[Array, ""]
+    previous_error: Float[Array, ""]
+    squared_speed: Float[Array, ""]  # ∫|F|²dt so far
+    trigger: Float[Array, ""]  # gradient norm at which the convergence guard looks next
+    polish: Float[Array, ""]  # gradient norm at which a polish is tried next
+    events: Float[Array, " events"]  # event functions at y
+    stiff: Int[Array, ""]
+    rejections: Int[Array, ""]  # in a row
+    nonfinite: Bool[Array, ""]  # the last rejection was of a non-finite state
+    accepted: Int[Array, ""]
+    rejected: Int[Array, ""]
+    evaluations: Int[Array, ""]
+    jacobians: Int[Array, ""]
+    last_time: Float[Array, ""]  # start of the last accepted step
+    last_time_low: Float[Array, ""]
+    last_y: Float[Array, " n"]
+    last_field: Float[Array, " n"]
+    last_h: Float[Array, ""]
+    unsaved: Bool[Array, ""]  # a row is due now
+    status: Int[Array, ""]
+
+
+class Rows(NamedTuple):
+    """Buffers of saved rows and, with dense output, of steps."""
+
+    times: Float[Array, " rows"]
+    thetas: Float[Array, "rows n"]
+    losses: Float[Array, " rows"]
+    grad_norms: Float[Array, " rows"]
+    steps: Int[Array, " rows"]
+    observed: Any
+    step_times: Float[Array, " dense"]
+    step_lows: Float[Array, " dense"]
+    step_states: Float[Array, "dense n"]
+
+
+class Located(NamedTuple):
+    """A state inside a step."""
+
+    y: Float[Array, "*k n"]
+    field: Float[Array, "*k n"]
+    loss: Float[Array, "*k"]
+    events: Float[Array, "*k events"]
+    squared_speed: Float[Array, "*k"]  # of the step up to there
+
+
+class Program(eqx.Module):
+    """What is compiled: the method, the field, and the user's functions of (theta, args)."""
+
+    stepper: Stepper
+    right_side: RightSide
+    observe: tuple[tuple[str, Callable], ...]
+    events: tuple[tuple[Callable, str, int], ...]  # (fn, kind, wanted direction)
+    error_norm: Callable | None
+    groups: int = eqx.field(static=True)
+    rows: int = eqx.field(static=True)
+    dense_rows: int = eqx.field(static=True)
+
+    def event_values(
+        self, y: Float[Array, " n"], field: Float[Array, " n"], args: Any
+    ) -> Float[Array, " events"]:
+        """Each event's function, or its rate along the flow for minima and maxima."""
+        values = []
+        for fn, kind, _ in self.events:
+            if kind == "zero":
+                value = fn(y, args)
+            else:
+                _, value = jax.jvp(lambda state, fn=fn: fn(state, args), (y,), (field,))
+            values.append(jnp.asarray(value, y.dtype).reshape(()))
+        return jnp.stack(values) if values else jnp.zeros((0,), y.dtype)
+
+    def tolerance(self, y: Float[Array, " n"], candidate: Float[Array, " n"], settings: Settings):
+        """Error per component that counts as 1. The absolute part follows the running scale of each layer: a fixed
+        number above a small initialisation's scale would freeze it at the origin."""
+        square = jnp.maximum(y**2, candidate**2)
+        sums = jax.ops.segment_sum(square, settings.groups, self.groups)
+        counts = jax.ops.segment_sum(jnp.ones_like(square), settings.groups, self.groups)
+        scale = jnp.maximum(jnp.sqrt(sums / jnp.maximum(counts, 1.0)), settings.floor)
+        guard = settings.scale_guard * settings.rtol * scale[settings.groups]
+        return jnp.maximum(jnp.maximum(guard, settings.atol) + settings.rtol * jnp.sqrt(square), 1e-290)
+
+
+def crossed(before, after, direction: int):
+    """Whether an event function passed zero between two values; zero itself counts as the positive side."""
+    up = (before < 0) & (after >= 0)
+    down = (before >= 0) & (after < 0)
+    if direction > 0:
+        return up
+    if direction < 0:
+        return down
+    return up | down
+
+
+def two_sum(high, low, addend):
+    """high + low + addend as an unevaluated sum (compensated time)."""
+    total = high + addend
+    bump = total - high
+    error = (high - (total - bump)) + (addend - bump) + low
+    new_high = total + error
+    return new_high, error - (new_high - total)
+
+
+@eqx.filter_jit
+def begin(
+    program: Program, args: Any, y: Float[Array, " n"], settings: Settings, unsaved: Bool[Array, ""]
+) -> Carry:
+    """The carry at the start, with a first step size after Hairer, Nørsett & Wanner (1993), §II.4."""
+    field, loss = program.right_side.evaluate(y, args)
+    tolerance = program.tolerance(y, y, settings)
+    rms = lambda v: jnp.sqrt(jnp.mean((v / tolerance) ** 2))  # noqa: E731
+    size, speed = rms(y), rms(field)
+    trial = jnp.where((size < 1e-5) | (speed < 1e-5), 1e-6, 0.01 * size / jnp.maximum(speed, 1e-300))
+    ahead, _ = program.right_side.evaluate(y + trial * field, args)
+    bend = rms(ahead - field) / trial
+    steepest = jnp.maximum(speed, bend)
+    order = program.stepper.error_order
+    guess = jnp.where(
+        steepest <= 1e-15,
+        jnp.maximum(1e-6, trial * 1e-3),
+        (0.01 / jnp.maximum(steepest, 1e-300)) ** (1 / order),
+    )
+    h = jnp.minimum(100 * trial, guess)
+    zero, count = jnp.zeros((), y.dtype), jnp.asarray(0, jnp.int64)
+    return Carry(
+        time=zero, time_low=zero, y=y, field=field, loss=loss,
+        h=jnp.where(jnp.isfinite(h) & (h > 0), h, 1e-6), previous_error=zero + 1.0, squared_speed=zero,
+        trigger=settings.grad_norm, polish=settings.polish, events=program.event_values(y, field, args), stiff=count, rejections=count,
+        nonfinite=jnp.asarray(False), accepted=count, rejected=count, evaluations=count + 2, jacobians=count,
+        last_time=zero, last_time_low=zero, last_y=y, last_field=field, last_h=zero, unsaved=unsaved, status=count,
+    )  # fmt: skip
+
+
+class _Loop(NamedTuple):
+    carry: Carry
+    rows: Rows
+    cursor: Int[Array, ""]
+    dense_cursor: Int[Array, ""]
+    index: Int[Array, ""]
+    attempts: Int[Array, ""]
+
+
+@eqx.filter_jit
+def chunk(
+    program: Program,
+    args: Any,
+    carry: Carry,
+    settings: Settings,
+    save_times: Float[Array, " block"],
+    most_attempts: Int[Array, ""],
+) -> tuple[Carry, Rows, Int[Array, ""], Int[Array, ""], Int[Array, ""]]:
+    """Advance a run by at most `most_attempts` iterations (each a save or an attempted step).
+
+    Returns the carry, the row buffers, the number of rows, of dense rows, and of save times passed. It also
+    returns when the buffers are full or when `carry.status` names a reason.
+    """
+    n, rows = carry.y.size, program.rows
+    blank = jnp.zeros((rows,), carry.y.dtype)
+    observed_shapes = jax.eval_shape(lambda: {name: fn(carry.y, args) for name, fn in program.observe})
+    buffers = Rows(
+        times=blank, thetas=jnp.zeros((rows, n), carry.y.dtype), losses=blank, grad_norms=blank,
+        steps=jnp.zeros((rows,), jnp.int64),
+        observed=jax.tree.map(lambda s: jnp.zeros((rows, *s.shape), s.dtype), observed_shapes),
+        step_times=jnp.zeros((program.dense_rows,), carry.y.dtype),
+        step_lows=jnp.zeros((program.dense_rows,), carry.y.dtype),
+        step_states=jnp.zeros((program.dense_rows, n), carry.y.dtype),
+    )  # fmt: skip
+    save_times = jnp.append(save_times, jnp.inf)
+
+    def going_on(loop: _Loop):
+        room = loop.cursor < rows
+        if program.dense_rows:
+            room = room & (loop.dense_cursor < program.dense_rows)
+        more_times = loop.index < save_times.size - 1
+        return (
+            room
+            & more_times
+            & (loop.attempts < most_attempts)
+            & (loop.carry.unsaved | (loop.carry.status == 0))
+        )
+
+    def body(loop: _Loop):
+        due = save_times[loop.index]
+        at_save = (loop.carry.time == due) & (loop.carry.time_low == 0)
+        saved = jax.lax.cond(at_save | loop.carry.unsaved, lambda: _save(program, args, settings, loop, at_save),
+                             lambda: _attempt(program, args, settings, loop, due))  # fmt: skip
+        return saved._replace(attempts=loop.attempts + 1)
+
+    zero = jnp.asarray(0, jnp.int64)
+    loop = jax.lax.while_loop(going_on, body, _Loop(carry, buffers, zero, zero, zero, zero))
+    return loop.carry, loop.rows, loop.cursor, loop.dense_cursor, loop.index
+
+
+def _save(program: Program, args: Any, settings: Settings, loop: _Loop, at_save) -> _Loop:
+    carry, rows, cursor = loop.carry, loop.rows, loop.cursor
+    grad_norm = jnp.sqrt(jnp.sum(carry.field**2)) / settings.time_scale
+    values = {name: fn(carry.y, args) for name, fn in program.observe}
+    rows = rows._replace(
+        times=rows.times.at[cursor].set(carry.time),
+        thetas=rows.thetas.at[cursor].set(carry.y),
+        losses=rows.losses.at[cursor].set(carry.loss),
+        grad_norms=rows.grad_norms.at[cursor].set(grad_norm),
+        steps=rows.steps.at[cursor].set(carry.accepted),
+        observed=jax.tree.map(lambda buffer, value: buffer.at[cursor].set(value), rows.observed, values),
+    )
+    return loop._replace(
+        carry=carry._replace(unsaved=jnp.asarray(False)),
+        rows=rows,
+        cursor=cursor + 1,
+        index=loop.index + at_save.astype(jnp.int64),
+    )
+
+
+def _attempt(program: Program, args: Any, settings: Settings, loop: _Loop, due) -> _Loop:
+    carry, stepper = loop.carry, program.stepper
+    order = stepper.error_order
+    target = jnp.minimum(due, settings.end)
+    distance = (target - carry.time) - carry.time_low
+    lands = carry.h >= distance * (1 - 1e-12)
+    clipped = lands | (carry.h > 0.5 * distance)
+    h = jnp.where(lands, distance, jnp.where(clipped, 0.5 * distance, carry.h))
+    guess = program.tolerance(carry.y, carry.y, settings)
+    step = stepper.step(program.right_side, args, carry.y, carry.field, h, guess)
+
+    tolerance = program.tolerance(carry.y, step.y, settings)
+    if program.error_norm is None:
+        error = jnp.sqrt(jnp.mean((step.error / tolerance) ** 2))
+    else:
+        error = program.error_norm(step.error, step.y) / settings.rtol
+    squared_speed = carry.squared_speed + step.squared_speed
+    finite = (
+        jnp.all(jnp.isfinite(step.y))
+        & jnp.all(jnp.isfinite(step.field))
+        & (jnp.max(jnp.abs(step.y)) < _OVERFLOW)
+    )
+    good = finite & jnp.isfinite(error) & step.solved
+    if program.right_side.has_loss:
+        # The energy integral never contracts, so its error is controlled too, against the loss it must account for.
+        drop = jnp.maximum(squared_speed, settings.time_scale * 1e-3 * jnp.abs(settings.base_loss))
+        work_error = jnp.abs(step.squared_speed_error) / jnp.maximum(10 * settings.rtol * drop, 1e-290)
+        error = jnp.maximum(error, work_error)
+        eps = jnp.finfo(carry.y.dtype).eps
+        size = jnp.abs(carry.loss)
+        rounding = 100 * eps * (size + jnp.sqrt(size * jnp.abs(settings.base_loss))) + 1e4 * eps**2
+        good = good & jnp.isfinite(step.loss) & (step.loss <= carry.loss + rounding)
+    accept = good & (error <= 1)
+
+    grown = accepted_factor(error, carry.previous_error, order)
+    shrunk = jnp.where(good, rejected_factor(error, order), jnp.where(step.solved & finite, 0.5, 0.25))
+    proposal = jnp.where(accept, h * grown, h * shrunk)
+    # A step cut short by a save time says little about the next: the earlier proposal is restored.
+    proposal = jnp.where(accept & clipped, jnp.maximum(carry.h, proposal), proposal)
+    moved_time, moved_low = two_sum(carry.time, carry.time_low, h)
+    new_time = jnp.where(lands, target, moved_time)
+    new_low = jnp.where(lands, 0.0, moved_low)
+    rejections = jnp.where(accept, 0, carry.rejections + 1)
+
+    events = program.event_values(step.y, step.field, args)
+    happened = jnp.asarray(False)
+    if program.events:
+        middle = _hermite_values(program, args, carry, step, h)
+        chain = jnp.concatenate([carry.events[None], middle, events[None]])
+        for number, (_, _, direction) in enumerate(program.events):
+            happened = happened | jnp.any(crossed(chain[:-1, number], chain[1:, number], direction))
+
+    grad_norm = jnp.sqrt(jnp.sum(step.field**2)) / settings.time_scale
+    trigger = jnp.where(grad_norm > 2 * settings.grad_norm, settings.grad_norm, carry.trigger)
+    at_limit = step.stiffness > 0.8 * stepper.stability_limit
+    stiff = jnp.where(at_limit, carry.stiff + 1, jnp.maximum(carry.stiff - 1, 0))
+    status = (
+        jnp.where(new_time >= settings.end, TIME, 0)
+        | jnp.where(step.loss <= settings.loss, LOSS, 0)
+        | jnp.where(grad_norm <= trigger, GRADIENT, 0)
+        | jnp.where(carry.accepted + 1 >= settings.steps, STEPS, 0)
+        | jnp.where(happened, EVENT, 0)
+        | jnp.where(settings.switch & (stiff >= _STIFF_STEPS), STIFF, 0)
+        | jnp.where(grad_norm <= carry.polish, POLISH, 0)
+    )
+    failed = jnp.where(rejections >= _MOST_REJECTIONS, jnp.where(finite, FAILED, NONFINITE), 0)
+    took = carry._replace(
+        time=new_time, time_low=new_low, y=step.y, field=step.field, loss=step.loss,
+        previous_error=jnp.where(clipped, carry.previous_error, error), squared_speed=squared_speed, trigger=trigger,
+        events=events, stiff=stiff, accepted=carry.accepted + 1, last_time=carry.time,
+        last_time_low=carry.time_low, last_y=carry.y, last_field=carry.field, last_h=h,
+    )  # fmt: skip
+    kept = carry._replace(rejected=carry.rejected + 1)
+    new = jax.tree.map(lambda yes, no: jnp.where(accept, yes, no), took, kept)._replace(
+        h=proposal,
+        rejections=rejections,
+        nonfinite=~finite & ~accept,
+        evaluations=carry.evaluations + step.evaluations,
+        jacobians=carry.jacobians + step.jacobians,
+        unsaved=accept & settings.every_step,
+        status=jnp.where(accept, status, failed).astype(jnp.int64),
+    )
+    rows, dense_cursor = loop.rows, loop.dense_cursor
+    if program.dense_rows:
+        slot = jnp.where(accept, dense_cursor, program.dense_rows)  # out of bounds: dropped
+        rows = rows._replace(
+            step_times=rows.step_times.at[slot].set(carry.time, mode="drop"),
+            step_lows=rows.step_lows.at[slot].set(carry.time_low, mode="drop"),
+            step_states=rows.step_states.at[slot].set(carry.y, mode="drop"),
+        )
+        dense_cursor = dense_cursor + accept.astype(jnp.int64)
+    return loop._replace(carry=new, rows=rows, dense_cursor=dense_cursor)
+
+
+def _hermite_values(program: Program, args: Any, carry: Carry, step, h):
+    """Event functions at interior points of the step, on the cubic through both ends: a function that crosses zero
+    twice within one step is seen too."""
+
+    def at(s):
+        blend = 3 * s**2 - 2 * s**3
+        y = (1 - blend) * carry.y + blend * step.y
+        y = y + h * (s * (1 - s) ** 2 * carry.field - s**2 * (1 - s) * step.field)
+        slope = 6 * s * (1 - s) * (step.y - carry.y) / h
+        slope = slope + (1 - s) * (1 - 3 * s) * carry.field + s * (3 * s - 2) * step.field
+        return program.event_values(y, slope, args)
+
+    return jax.lax.map(at, jnp.asarray([0.25, 0.5, 0.75], carry.y.dtype))
+
+
+@eqx.filter_jit
+def substep(
+    program: Program, args: Any, carry: Carry, settings: Settings, lengths: Float[Array, " k"]
+) -> Located:
+    """States, fields, losses and event values at `lengths` into the last accepted step, each by one step of the
+    method itself: the continuous extension has the accuracy of the run and ends at its step exactly."""
+
+    def at(length):
+        tolerance = program.tolerance(carry.last_y, carry.last_y, settings)
+        step = program.stepper.step(
+            program.right_side, args, carry.last_y, carry.last_field, length, tolerance
+        )
+        y = jnp.where(length > 0, step.y, carry.last_y)
+        field = jnp.where(length > 0, step.field, carry.last_field)
+        return Located(y, field, step.loss, program.event_values(y, field, args), step.squared_speed)
+
+    return jax.lax.map(at, lengths)
+
+
+@eqx.filter_jit
+def evaluate_dense(
+    program: Program, args: Any, settings: Settings, states: Float[Array, "k n"], lengths: Float[Array, " k"]
+):
+    """States `lengths` after each of the given step starts, by one step of the method."""
+
+    def at(pair):
+        y, length = pair
+        field, _ = program.right_side.evaluate(y, args)
+        tolerance = program.tolerance(y, y, settings)
+        moved = program.stepper.step(program.right_side, args, y, field, length, tolerance).y
+        return jnp.where(length > 0, moved, y)
+
+    return jax.lax.map(at, (states, lengths))

@@ -1,0 +1,104 @@
+"""What can be watched along a run besides the loss."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from thetadot.errors import ThetadotError
+from thetadot.problems import Problem
+
+
+class ObservableError(ThetadotError):
+    """An observable that is unknown or does not apply to the system."""
+
+
+def _curvature(vector: Float[Array, " P"], point: tuple[Any, Float[Array, " P"]]) -> Float[Array, " P"]:
+    problem, theta = point
+    return problem.hvp(theta, vector)
+
+
+def sharpness(theta: Float[Array, " P"], problem: Problem) -> Float[Array, ""]:
+    """Largest (algebraic) eigenvalue of the Hessian, by Lanczos with full reorthogonalisation."""
+    from thetadot.numerics.linalg import lanczos
+
+    return lanczos(_curvature, theta.size, args=(problem, theta)).largest
+
+
+def layer_norms(theta: Float[Array, " P"], problem: Problem) -> Float[Array, " slices"]:
+    """Euclidean norm of each slice of the layout, in its order."""
+    return jnp.stack([jnp.linalg.norm(theta[part]) for part in problem.layout.slices.values()])
+
+
+def balancedness(theta: Float[Array, " P"], problem: Problem) -> Float[Array, " neurons"]:
+    """‖incoming‖² + bias² − ‖outgoing‖² of each hidden neuron: conserved by the gradient flow of networks that are
+    homogeneous of degree one in each neuron (ReLU, linear)."""
+    return jnp.stack(
+        [
+            jnp.sum(theta[neuron.incoming] ** 2)
+            + jnp.sum(theta[neuron.bias] ** 2)
+            - jnp.sum(theta[neuron.outgoing] ** 2)
+            for neuron in problem.layout.neurons
+        ]
+    )
+
+
+def alignment(theta: Float[Array, " P"], problem: Problem) -> Float[Array, ""]:
+    """Cosine between θ and −∇L: 1 where the weights grow along their own direction (a KKT direction)."""
+    gradient = problem.value_and_grad(theta)[1]
+    sizes = jnp.linalg.norm(theta) * jnp.linalg.norm(gradient)
+    return -jnp.dot(theta, gradient) / jnp.where(sizes > 0, sizes, 1.0)
+
+
+BUILT_IN = {
+    "sharpness": sharpness,
+    "layer_norms": layer_norms,
+    "balancedness": balancedness,
+    "alignment": alignment,
+}
+
+
+def resolve_observables(
+    observe: Sequence[str] | Mapping[str, str | Callable], problem: Problem | None
+) -> tuple[tuple[str, Callable], ...]:
+    """(name, fn(theta, args)) of each observable.
+
+    Raises:
+        ObservableError: unknown name, no problem to observe, or no hidden neurons for `balancedness`.
+    """
+    if isinstance(observe, str):
+        observe = (observe,)
+    named = dict(observe) if isinstance(observe, Mapping) else {name: name for name in observe}
+    resolved = []
+    for name, fn in named.items():
+        if isinstance(fn, str):
+            if fn not in BUILT_IN:
+                raise ObservableError(
+                    f"observable {fn!r} is not known: choose {', '.join(BUILT_IN)}, or give {{name: fn(theta, args)}}"
+                )
+            if problem is None:
+                raise ObservableError(
+                    f"observable {fn!r} needs a problem; this system has none: give a function"
+                )
+            if fn == "balancedness" and not problem.layout.neurons:
+                raise ObservableError("balancedness needs hidden neurons; this problem's layout names none")
+            fn = BUILT_IN[fn]
+        elif not callable(fn):
+            raise ObservableError(
+                f"observable {name!r} must be a name or a function (theta, args), got {fn!r}"
+            )
+        resolved.append((name, fn))
+    return tuple(resolved)
+
+
+def check_observables(observe: tuple[tuple[str, Callable], ...], y: Float[Array, " n"], args: Any) -> None:
+    """Trace each observable once, so that a wrong one fails early and by name."""
+    for name, fn in observe:
+        try:
+            out = jax.eval_shape(fn, y, args)
+        except Exception as error:
+            raise ObservableError(f"observable {name!r} cannot be evaluated: {error}") from error
+        if not hasattr(out, "shape"):
+            raise ObservableError(f"observable {name!r} must return one array, got {type(out).__name__}")
