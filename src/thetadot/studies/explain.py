@@ -1,0 +1,226 @@
+"""Errors of validation in one line: where, which key, what was given, what is allowed, what was perhaps
+meant."""
+
+import difflib
+import json
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Any, Union
+
+from pydantic import BaseModel, ValidationError
+
+from thetadot.studies.errors import StudyError
+from thetadot.studies.lenses import lens_names, lens_options
+from thetadot.studies.schema import StudySpec
+from thetadot.studies.source import Key, Origin
+
+_RANK = {"extra_forbidden": 0, "union_tag_invalid": 1, "missing": 3, "union_tag_not_found": 3}
+
+
+def validated(data: Mapping[str, Any], origin: Origin) -> StudySpec:
+    """The study that the data describe.
+
+    Raises:
+        StudyError: one line about the first thing that is wrong, and how many more there are.
+    """
+    _check_lenses(data.get("lenses"), origin)
+    try:
+        spec = StudySpec.model_validate_json(_as_json(data))
+    except ValidationError as error:
+        raise _explained(error, data, origin, StudySpec, ()) from None
+    _check_sweep(spec, data, origin)
+    return spec
+
+
+def _as_json(data: Any) -> str:
+    return json.dumps(data, default=str)
+
+
+def _check_lenses(lenses: Any, origin: Origin) -> None:
+    if not isinstance(lenses, Mapping):
+        return
+    for name, options in lenses.items():
+        if name not in lens_names():
+            have = f"has {', '.join(lens_names())}" if lens_names() else "has no lenses yet: remove the key"
+            hint = _nearest(name, lens_names())
+            message = f"unknown lens `{name}`; this version of thetadot {have}{hint}"
+            raise origin.error(("lenses", name), message)
+        model = lens_options(name)
+        try:
+            model.model_validate_json(_as_json(options))
+        except ValidationError as error:
+            raise _explained(error, options, origin, model, ("lenses", name)) from None
+
+
+def _check_sweep(spec: StudySpec, data: Mapping[str, Any], origin: Origin) -> None:
+    """Every swept key exists and takes each of its values."""
+    from thetadot.studies.source import override
+
+    for way in ("sweep", "zip"):
+        for dotted, values in (getattr(spec, way) or {}).items():
+            for index, value in enumerate(values):
+                key: Key = (way, dotted, index)
+                plain = {name: item for name, item in data.items() if name not in ("sweep", "zip")}
+                try:
+                    changed, _ = override(
+                        plain, Origin("", origin.directory), [f"{dotted}={_as_json(value)}"]
+                    )
+                    StudySpec.model_validate_json(_as_json(changed))
+                except ValidationError as error:
+                    message = _first(error, changed, Origin("", origin.directory), StudySpec, ())[1]
+                    raise origin.error(key, f"{dotted} cannot be {_shown(value)}: {message}") from None
+                except StudyError as error:
+                    raise origin.error(key, f"{dotted} is not a key of this study ({error})") from None
+
+
+def _explained(error: ValidationError, data: Any, origin: Origin, model: type, prefix: Key) -> StudyError:
+    key, message, more = _first(error, data, origin, model, prefix)
+    more_text = f" (and {more} more)" if more else ""
+    return origin.error((*prefix, *key), message + more_text)
+
+
+def _first(
+    error: ValidationError, data: Any, origin: Origin, model: type, prefix: Key
+) -> tuple[Key, str, int]:
+    """Key and message of the error to report first, and how many others there are."""
+    found: dict[Key, list[tuple[int, str]]] = {}
+    for item in error.errors(include_url=False):
+        key = _key_of(item["loc"], item["type"], data)
+        rank = _RANK.get(item["type"], 2)
+        found.setdefault(key, []).append((rank, _message(item, key, data, model)))
+    # A list that failed inside says more than "or one of these texts" about the whole of it.
+    found = {key: sorted(items) for key, items in found.items()}
+    keys = [key for key in found if not any(other != key and other[: len(key)] == key for other in found)]
+    keys.sort(key=lambda key: (min(rank for rank, _ in found[key]), origin.line((*prefix, *key))))
+    first = keys[0]
+    messages = list(dict.fromkeys(message for _, message in found[first]))
+    joined = messages[0] + "".join(f", or {message.partition('; ')[2]}" for message in messages[1:])
+    return first, joined, len(keys) - 1
+
+
+def _key_of(loc: tuple[str | int, ...], kind: str, data: Any) -> Key:
+    """The key in the file behind pydantic's location, which also names branches of unions."""
+    key: list[str | int] = []
+    here = data
+    for index, part in enumerate(loc):
+        if isinstance(here, Mapping) and part in here:
+            if here.get("kind") == part and index < len(loc) - 1 and loc[index + 1] in here:
+                continue
+            key.append(part)
+            here = here[part]
+        elif isinstance(here, list) and isinstance(part, int) and part < len(here):
+            key.append(part)
+            here = here[part]
+        elif isinstance(here, Mapping) and here.get("kind") != part and index == len(loc) - 1:
+            key.append(part)
+    about_kind = kind.startswith("union_tag") and isinstance(here, Mapping)
+    return (*key, "kind") if about_kind else tuple(key)
+
+
+def _message(item: Any, key: Key, data: Any, model: type) -> str:
+    kind, context, given = item["type"], item.get("ctx", {}), _shown(_value(data, key))
+    if kind == "extra_forbidden":
+        allowed = _keys(_model_at(item["loc"][:-1], model))
+        return f"unknown key (given {given}); allowed: {', '.join(allowed)}{_nearest(str(key[-1]), allowed)}"
+    if kind == "missing":
+        allowed = _keys(_model_at(item["loc"][:-1], model))
+        return f"missing; expected here: {', '.join(allowed)}" if allowed else "missing"
+    if kind == "union_tag_not_found":
+        kinds = _kinds(_model_at(item["loc"], model, union=True))
+        if key[-1:] == ("kind",):
+            return f"missing; allowed: {', '.join(kinds)}"
+        return f"given {given}; expected a mapping with `kind`, one of {', '.join(kinds)}"
+    if kind == "union_tag_invalid":
+        kinds = [tag.strip(" '") for tag in context["expected_tags"].split(",")]
+        tag = str(context["tag"])
+        return f"given {tag!r}; allowed: {', '.join(kinds)}{_nearest(tag, kinds)}"
+    if kind == "literal_error":
+        words = [word.strip(" '") for word in context["expected"].replace(" or ", ", ").split(",")]
+        return f"given {given}; allowed: {', '.join(words)}{_nearest(str(_value(data, key)), words)}"
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        allowed = _keys(_model_at(item["loc"], model))
+        return f"given {given}; expected a mapping" + (f" with keys {', '.join(allowed)}" if allowed else "")
+    if kind == "value_error":
+        reason = str(context.get("error", item["msg"]))
+        return reason if isinstance(_value(data, key), (Mapping, list)) else f"given {given}; {reason}"
+    if kind == "string_pattern_mismatch" and key == ("name",):
+        return f"given {given}; expected letters, digits, dot, dash, underscore, with no dot or dash first"
+    message = item["msg"]
+    return f"given {given}; {message[0].lower()}{message[1:]}".replace("input should be", "expected").replace(
+        "a valid array", "a list"
+    )
+
+
+def _value(data: Any, key: Key) -> Any:
+    for part in key:
+        if isinstance(data, Mapping):
+            data = data.get(part)
+        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
+            data = data[part]
+        else:
+            return None
+    return data
+
+
+def _shown(value: Any) -> str:
+    text = repr(value) if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word.lower().replace("-", "_"), list(known), n=1)
+    return f"; did you mean `{near[0]}`?" if near else ""
+
+
+def _keys(annotation: Any) -> list[str]:
+    if not _is_model(annotation):
+        return []
+    return sorted(annotation.model_fields, key=lambda name: name != "kind")
+
+
+def _kinds(annotation: Any) -> list[str]:
+    return [typing.get_args(model.model_fields["kind"].annotation)[0] for model in _members(annotation)]
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _members(annotation: Any) -> list[Any]:
+    """Members of a union, seen through `Annotated`."""
+    origin = typing.get_origin(annotation)
+    if origin is typing.Annotated:
+        return _members(typing.get_args(annotation)[0])
+    if origin in (Union, types.UnionType):
+        return [inner for member in typing.get_args(annotation) for inner in _members(member)]
+    return [annotation]
+
+
+def _model_at(loc: tuple[str | int, ...], model: type, *, union: bool = False) -> Any:
+    """The annotation at one of pydantic's locations; with `union`, the union itself."""
+    here: Any = model
+    for part in loc:
+        members = _members(here)
+        if len(members) == 1 and _is_model(members[0]) and part in members[0].model_fields:
+            here = members[0].model_fields[part].annotation
+            continue
+        tagged = [m for m in members if _is_model(m) and "kind" in m.model_fields and _tag(m) == part]
+        collections = [m for m in members if typing.get_origin(m) in (list, dict)]
+        if tagged:
+            here = tagged[0]
+        elif collections:
+            here = typing.get_args(collections[0])[-1]
+        else:
+            models = [m for m in members if _is_model(m) and part in m.model_fields]
+            if models:
+                here = models[0].model_fields[part].annotation
+    if union:
+        return here
+    members = [m for m in _members(here) if _is_model(m)]
+    return members[0] if len(members) == 1 else None
+
+
+def _tag(model: Any) -> str:
+    arguments = typing.get_args(model.model_fields["kind"].annotation)
+    return arguments[0] if arguments else ""

@@ -1,0 +1,119 @@
+"""A run as a table for the terminal and as plain data for machines."""
+
+import math
+from typing import Any
+
+import thetadot
+from thetadot.dynamics.accuracy import Accuracy
+from thetadot.dynamics.wording import duration, number
+from thetadot.studies.run import MemberSummary, Run
+
+
+def as_data(run: Run) -> dict[str, Any]:
+    """Status, members with outcome and accuracy, versions; numbers that are not finite are None."""
+    lines = run.table()
+    members = []
+    for member in run.members:
+        main, *compared = [_line(line) for line in lines if line.member == member]
+        members.append({**main, "compare": compared})
+    manifest = run.manifest
+    return {
+        "name": run.name,
+        "directory": str(run.directory),
+        "status": run.status,
+        "error": manifest.error,
+        "run": manifest.run,
+        "created": manifest.created,
+        "thetadot": manifest.package,
+        "numerics": manifest.numerics,
+        "versions": dict(manifest.versions),
+        "members": members,
+        "damaged": run.damages(),
+    }
+
+
+def _line(line: MemberSummary) -> dict[str, Any]:
+    accuracy = None
+    if line.accuracy is not None:
+        told = line.accuracy
+        accuracy = {
+            "certified": told.certified,
+            "missed": told.missed,
+            "target": _finite(told.target),
+            "global_error": _finite(told.global_error),
+            "energy_defect": _finite(told.energy_defect),
+            "rtol": _finite(told.rtol),
+            "note": told.note,
+        }
+    return {
+        "member": line.member,
+        "rule": line.rule,
+        "outcome": line.outcome,
+        "reason": line.reason,
+        "time": _finite(line.time),
+        "loss": _finite(line.loss),
+        "grad_norm": _finite(line.grad_norm),
+        "accuracy": accuracy,
+        "gradients": line.gradients,
+        "seconds": line.seconds,
+    }
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else value
+
+
+def as_table(run: Run) -> Any:
+    """The run as a rich table: one line per member and rule."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=f"{run.name}: {run.status}", title_justify="left", box=None, pad_edge=False)
+    for head in ("member", "rule", "outcome"):
+        table.add_column(head)
+    for head in ("time", "loss", "‖∇L‖"):
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_column("accuracy")
+    for head in ("energy defect", "gradients", "seconds"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for line in run.table():
+        told = line.accuracy
+        defect = None if told is None or math.isnan(told.energy_defect) else told.energy_defect
+        cells = (
+            str(line.member), line.rule, line.outcome or line.reason, number(line.time), number(line.loss),
+            number(line.grad_norm), accuracy_words(told, line.compare is not None or
+            math.isnan(getattr(told, "rtol", 0.0))), number(defect, 2), f"{line.gradients:,}",
+            number(line.seconds),
+        )  # fmt: skip
+        table.add_row(
+            *(Text(cell) for cell in cells), style="bold red" if told is not None and told.missed else ""
+        )
+    return table
+
+
+def accuracy_words(accuracy: Accuracy | None, is_map: bool = False) -> str:
+    """Why one may believe a path, in a few words.
+
+    Example:
+        >>> accuracy_words(Accuracy(1e-6, 2e-8, 1e-9, 1e-9))
+        'certified 2×10⁻⁸ ≤ 10⁻⁶'
+    """
+    if accuracy is None:
+        return "–"
+    if accuracy.global_error is None:
+        return "a map: exact steps" if is_map else f"not certified, rtol {number(accuracy.rtol, 2)}"
+    target = (
+        "" if accuracy.target is None else f" {'>' if accuracy.missed else '≤'} {number(accuracy.target, 2)}"
+    )
+    return f"{'MISSED' if accuracy.missed else 'certified'} {number(accuracy.global_error, 2)}{target}"
+
+
+def closing_words(run: Run, how: str, seconds: float) -> str:
+    """How a session ended, and what to do next, in one sentence."""
+    took = duration(seconds)
+    if how == "already done":
+        return f"already done: {run.directory} (nothing was computed again)"
+    if how == "done":
+        return f"done in {took}: {run.directory}, by thetadot {thetadot.__version__}"
+    why = "the budget is spent" if how == "budget" else "interrupted"
+    return f"stopped after {took}, {why}; the same command resumes it: {run.directory}"
