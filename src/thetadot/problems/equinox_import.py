@@ -32,8 +32,7 @@ def from_equinox(
         >>> import equinox as eqx
         >>> import jax
         >>> from thetadot.problems import data, squared
-        >>> module = eqx.nn.MLP(10, 1, width_size=5, depth=1, activation=jax.numpy.tanh,
-        key=jax.random.key(0))
+        >>> module = eqx.nn.MLP(10, 1, 5, depth=1, activation=jax.numpy.tanh, key=jax.random.key(0))
         >>> problem = from_equinox(module, squared, *data.diabetes())
         >>> problem.size, list(problem.layout.slices)[0]
         (61, 'layer1.weight')

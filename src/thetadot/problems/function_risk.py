@@ -49,8 +49,8 @@ class FunctionRisk(Problem):
 
     Example:
         >>> import jax.numpy as jnp
-        >>> problem = FunctionRisk(lambda t: (t["a"] * t["b"] - 1.0) ** 2 / 2, {"a": jnp.ones(()), "b":
-        jnp.ones(())})
+        >>> scalar_net = lambda t: (t["a"] * t["b"] - 1.0) ** 2 / 2
+        >>> problem = FunctionRisk(scalar_net, {"a": jnp.array(1.0), "b": jnp.array(1.0)})
         >>> problem.value_and_grad(jnp.array([2.0, 1.0]))[1].tolist()
         [1.0, 2.0]
     """

@@ -159,8 +159,8 @@ def _read_csv(path: Path, target: Any) -> tuple[np.ndarray, np.ndarray, tuple[st
         for place, cell in enumerate(cells):
             if not _is_number(cell):
                 raise DataError(
-                    f"{path.name}, line {number + 1 + has_header}: {cell.strip()!r} in column {names[place]!r} "
-                    "is not a number: encode the column in numbers, or name it as the target"
+                    f"{path.name}, line {number + 1 + has_header}: {cell.strip()!r} in column "
+                    f"{names[place]!r} is not a number: encode the column, or name it as the target"
                 )
             x[number, place] = float(cell)
     labels = np.array([[row[place].strip() for place in positions] for row in body])
