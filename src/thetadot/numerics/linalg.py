@@ -61,7 +61,7 @@ class _Krylov(NamedTuple):
 
 
 def _ritz(krylov: _Krylov) -> tuple[Array, Array, Array]:
-    """Ritz values of the steps made so far, ascending, then NaN; residuals; coefficients in the Krylov basis."""
+    """Ritz values of the steps made so far, ascending, then NaN; residuals; Krylov coefficients."""
     made = jnp.arange(krylov.alphas.shape[0]) < krylov.step
     # Padding above the range (Gershgorin) decouples and is sorted to the end, whatever the scale of A.
     above = 4.0 * (jnp.max(jnp.abs(krylov.alphas)) + jnp.max(krylov.betas))
@@ -79,9 +79,8 @@ def _lanczos(
 ) -> Lanczos:
     epsilon = jnp.finfo(start.dtype).eps
 
-    def settled(krylov: _Krylov) -> Array:
-        values, residuals, _ = _ritz(krylov)
-        low, high = 0, krylov.step - 1
+    def good_enough(values: Array, residuals: Array, steps: Array) -> Array:
+        low, high = 0, steps - 1
         scale = jnp.maximum(jnp.abs(values[low]), jnp.abs(values[high]))
         good = (residuals[low] <= tolerance * scale) | (not ends[0])
         return good & ((residuals[high] <= tolerance * scale) | (not ends[1]))
@@ -107,6 +106,10 @@ def _lanczos(
             done=exhausted,
         )
         check = (ahead.step % _CHECK_EVERY == 0) & ~exhausted & (ahead.step < iterations)
+
+        def settled(krylov: _Krylov) -> Array:
+            return good_enough(*_ritz(krylov)[:2], krylov.step)
+
         return ahead._replace(done=jax.lax.cond(check, settled, lambda krylov: krylov.done, ahead))
 
     zeros = jnp.zeros(iterations, start.dtype)
@@ -136,7 +139,7 @@ def _lanczos(
         residuals[high],
         residuals[low],
         krylov.step,
-        settled(krylov),
+        good_enough(values, residuals, krylov.step),
     )
 
 
@@ -345,7 +348,7 @@ def conjugate_gradients(
     b: Float[Array, " P"],
     *,
     args: Any = None,
-    start: Float[Array, " P"] | None = None,
+    start: Array | None = None,
     tolerance: float | Array = 1e-10,
     absolute: float | Array = 0.0,
     iterations: int | Int[Array, ""] | None = None,

@@ -62,6 +62,8 @@ def as_float64(values: Any, what: str) -> Float[Array, "..."]:
 
 def as_vector(values: Any, size: int, what: str) -> Float[Array, " P"]:
     """`values` as a float64 vector of length `size`; anything else is a `ShapeError`."""
+    if isinstance(values, jax.Array) and values.dtype == np.float64 and values.shape == (size,):
+        return values  # the rule in loops of calls: nothing more to look at
     vector = as_float64(values, what)
     if vector.shape != (size,):
         raise ShapeError(
