@@ -19,6 +19,7 @@ from thetadot.numerics.solvers.stepping import RightSide, Stepper
 TIME, LOSS, GRADIENT, STEPS, EVENT, STIFF, FAILED, NONFINITE, POLISH = (1 << bit for bit in range(9))
 
 _MOST_REJECTIONS = 50
+_MOST_NONFINITE = 60
 _STIFF_STEPS = 15  # accepted steps at the stability limit before an explicit method is called stiff
 _OVERFLOW = 1e150
 
@@ -58,7 +59,7 @@ class Carry(NamedTuple):
     events: Float[Array, " events"]  # event functions at y
     stiff: Int[Array, ""]
     rejections: Int[Array, ""]  # in a row
-    nonfinite: Bool[Array, ""]  # the last rejection was of a non-finite state
+    nonfinite: Int[Array, ""]  # rejections of non-finite states, weighted against accepted steps
     accepted: Int[Array, ""]
     rejected: Int[Array, ""]
     evaluations: Int[Array, ""]
@@ -177,7 +178,7 @@ def begin(
         time=zero, time_low=zero, y=y, field=field, loss=loss,
         h=jnp.where(jnp.isfinite(h) & (h > 0), h, 1e-6), previous_error=zero + 1.0, squared_speed=zero,
         trigger=settings.grad_norm, polish=settings.polish, events=program.event_values(y, field, args), stiff=count, rejections=count,
-        nonfinite=jnp.asarray(False), accepted=count, rejected=count, evaluations=count + 2, jacobians=count,
+        nonfinite=count, accepted=count, rejected=count, evaluations=count + 2, jacobians=count,
         last_time=zero, last_time_low=zero, last_y=y, last_field=field, last_h=zero, unsaved=unsaved, status=count,
     )  # fmt: skip
 
@@ -327,7 +328,11 @@ def _attempt(program: Program, args: Any, settings: Settings, loop: _Loop, due) 
         | jnp.where(settings.switch & (stiff >= _STIFF_STEPS), STIFF, 0)
         | jnp.where(grad_norm <= carry.polish, POLISH, 0)
     )
-    failed = jnp.where(rejections >= _MOST_REJECTIONS, jnp.where(finite, FAILED, NONFINITE), 0)
+    # Near a blow-up steps are accepted between overflows: these weigh more, or the run would creep for ever.
+    nonfinite = jnp.where(finite, jnp.maximum(carry.nonfinite - accept, 0), carry.nonfinite + 3)
+    failed = jnp.where(
+        nonfinite >= _MOST_NONFINITE, NONFINITE, jnp.where(rejections >= _MOST_REJECTIONS, FAILED, 0)
+    )
     took = carry._replace(
         time=new_time, time_low=new_low, y=step.y, field=step.field, loss=step.loss,
         previous_error=jnp.where(clipped, carry.previous_error, error), squared_speed=squared_speed, trigger=trigger,
@@ -338,7 +343,7 @@ def _attempt(program: Program, args: Any, settings: Settings, loop: _Loop, due) 
     new = jax.tree.map(lambda yes, no: jnp.where(accept, yes, no), took, kept)._replace(
         h=proposal,
         rejections=rejections,
-        nonfinite=~finite & ~accept,
+        nonfinite=nonfinite,
         evaluations=carry.evaluations + step.evaluations,
         jacobians=carry.jacobians + step.jacobians,
         unsaved=accept & settings.every_step,

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from thetadot.errors import ThetadotWarning
+from thetadot.numerics.linalg import lanczos
 from thetadot.problems import Problem
 
 _LARGEST_DENSE = 1000
@@ -45,17 +46,15 @@ def _dense_hessian(problem: Problem, theta: Float[Array, " P"]):
     return problem.hessian(theta), problem.value_and_grad(theta)[1]
 
 
-def _negated(vector: Float[Array, " P"], point: Any) -> Float[Array, " P"]:
+def _curvature_along(vector: Float[Array, " P"], point: Any) -> Float[Array, " P"]:
     problem, theta = point
-    return -problem.hvp(theta, vector)
+    return problem.hvp(theta, vector)
 
 
 @eqx.filter_jit
 def _extreme_ritz(problem: Problem, theta: Float[Array, " P"]):
-    from thetadot.numerics.linalg import lanczos
-
-    upside = lanczos(_negated, theta.size, args=(problem, theta))
-    return -upside.largest, -upside.smallest, upside.largest_vector, problem.value_and_grad(theta)[1]
+    found = lanczos(_curvature_along, theta.size, args=(problem, theta))
+    return found.smallest, found.largest, found.smallest_vector, problem.value_and_grad(theta)[1]
 
 
 def curvature(problem: Problem, theta: Float[Array, " P"]) -> Curvature:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
 import jax
 import numpy as np
 
@@ -131,4 +132,6 @@ def _check_grid(grid: SaveGrid, end: float | None) -> None:
         raise SavesError(f"all save times lie beyond the end time {end:g}")
 
 
-_evaluate = jax.jit(lambda right_side, args, y: right_side.evaluate(y, args))
+@eqx.filter_jit
+def _evaluate(right_side: RightSide, args: Any, y: jax.Array):
+    return right_side.evaluate(y, args)

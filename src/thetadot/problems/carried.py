@@ -41,6 +41,15 @@ class _Structure:
             and self.rest == other.rest
         )
 
+    def __reduce__(self):
+        # A tree structure of Equinox modules does not survive pickling, an object of that structure does.
+        return _structure_of, (jax.tree.unflatten(self.tree, self.rest),)
+
+
+def _structure_of(skeleton: Any) -> _Structure:
+    leaves, tree = jax.tree.flatten(skeleton)
+    return _Structure(tree, tuple(leaves))
+
 
 class Carried(eqx.Module, Generic[T]):
     """An object split into array leaves and a hashable rest; `value` puts it together again."""
@@ -61,6 +70,9 @@ class _Placeholder:
 
     def __repr__(self) -> str:
         return "array"
+
+    def __reduce__(self) -> str:
+        return "_ARRAY"  # the one instance, also in another process
 
 
 _ARRAY = _Placeholder()
