@@ -41,7 +41,7 @@ def study_file(tmp_path):
 
 @pytest.fixture
 def make_path():
-    """A function (rows, …) → Path whose numbers are drawn, and whose first rows do not depend on how many follow."""
+    """(rows, …) → Path of drawn numbers; its first rows do not depend on how many follow."""
     layout = mlp([4, 3, 3], "tanh").layout
 
     def make(rows, *, seed=0, outcome=Outcome.BUDGET_SPENT, events=2, width=None):

@@ -202,15 +202,15 @@ def _stored_starts(file: Path, size: int, origin: Origin) -> np.ndarray:
     try:
         with np.load(file, allow_pickle=False) as stored:
             names = list(stored.files)
-            if "theta0" not in names:
-                raise origin.error(key, f"{file} has no array `theta0`; it has {', '.join(names) or 'none'}")
-            theta0 = np.asarray(stored["theta0"])
+            theta0 = np.asarray(stored["theta0"]) if "theta0" in names else None
     except OSError as error:
         raise origin.error(key, f"{file} cannot be read ({error.strerror or error})") from None
     except (ValueError, TypeError, AttributeError):
         raise origin.error(
             key, f"{file} is not an .npz file of plain arrays: write it with numpy.savez"
         ) from None
+    if theta0 is None:
+        raise origin.error(key, f"{file} has no array `theta0`; it has {', '.join(names) or 'none'}")
     theta0 = np.atleast_2d(theta0)
     if theta0.dtype != np.float64 or theta0.ndim != 2 or theta0.shape[1] != size or not len(theta0):
         given = f"{theta0.dtype}{theta0.shape}"

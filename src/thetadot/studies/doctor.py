@@ -71,14 +71,15 @@ def self_test() -> Finding:
     import jax.numpy as jnp
     import numpy as np
 
-    import thetadot as td
+    from thetadot.dynamics import Until, flow
+    from thetadot.problems import FunctionRisk
 
     curvatures = np.array([1e-4, 1e-2, 1.0])
     start, wanted, end = np.ones(3), 1e-6, 1e3
     began = time.perf_counter()
     try:
-        bowl = td.FunctionRisk(lambda theta: 0.5 * jnp.sum(jnp.asarray(curvatures) * theta**2), jnp.ones(3))
-        path = td.flow(bowl, start, until=td.Until(time=end), accuracy=wanted, certify=True, progress=False)
+        bowl = FunctionRisk(lambda theta: 0.5 * jnp.sum(jnp.asarray(curvatures) * theta**2), jnp.ones(3))
+        path = flow(bowl, start, until=Until(time=end), accuracy=wanted, certify=True, progress=False)
     except Exception as error:
         return Finding("self-test", "wrong", f"the flow fails: {type(error).__name__}: {error}")
     truth = np.exp(-np.outer(path.ts, curvatures)) * start

@@ -81,13 +81,15 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **found, "processor": platform.machine()}
 
 
-def differences(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """ "key: value there, value here" of every key in which two configurations differ."""
+def differences(
+    there: Mapping[str, Any], here: Mapping[str, Any], prefix: str = ""
+) -> list[tuple[str, str, str]]:
+    """(key, value there, value here) of every key in which two configurations differ; values as JSON."""
     found = []
     for key in sorted({*there, *here}, key=str):
         before, after = there.get(key), here.get(key)
         if isinstance(before, Mapping) and isinstance(after, Mapping):
             found += differences(before, after, f"{prefix}{key}.")
         elif before != after:
-            found.append(f"{prefix}{key} is {json.dumps(before)} there and {json.dumps(after)} here")
+            found.append((f"{prefix}{key}", json.dumps(before), json.dumps(after)))
     return found

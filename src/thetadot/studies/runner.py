@@ -81,17 +81,17 @@ def advance(
 
     rule = series.rule
     saves = np.asarray(rule.saves) if isinstance(rule.saves, list) else rule.saves
-    until = None if rule.until is None else dynamics.Until(**rule.until.model_dump())
+    ends = {} if rule.until is None else {"until": dynamics.Until(**rule.until.model_dump())}
     shared: dict[str, Any] = {
         "saves": saves, "observe": observe, "budget": budget, "progress": report, "resume": path,
     }  # fmt: skip
     if rule.kind == "flow":
         return dynamics.flow(
-            problem, theta0, until=until, accuracy=rule.accuracy, rtol=rule.rtol, atol=rule.atol,
-            solver=rule.solver, certify=rule.certify, polish=rule.polish, perturb=rule.perturb, **shared,
+            problem, theta0, accuracy=rule.accuracy, rtol=rule.rtol, atol=rule.atol, solver=rule.solver,
+            certify=rule.certify, polish=rule.polish, perturb=rule.perturb, **ends, **shared,
         )  # fmt: skip
     made = build.make_rule(rule, series.member)
-    return dynamics.descend(problem, theta0, made, rule.steps, until=until, **shared)
+    return dynamics.descend(problem, theta0, made, rule.steps, **ends, **shared)
 
 
 class Stop:
@@ -219,13 +219,14 @@ def _check_same(study: Any, manifest: Manifest, place: FilePath) -> None:
     begun = any(record is not None for record in manifest.series.values())
     if begun and not manifest.finished and manifest.numerics != identity.numerics_version():
         raise VersionSkewError(
-            f"{place} was computed by thetadot {manifest.package} (numerics {manifest.numerics}); this is "
-            f"thetadot {thetadot.__version__} (numerics {identity.numerics_version()}), which would not go on "
-            "to the same bits: it stays readable; resume it with that version, or start anew with -o DIR"
+            f"{place} was computed by thetadot {manifest.package} (numerics {manifest.numerics}), this is "
+            f"{thetadot.__version__} (numerics {identity.numerics_version()}) and would not go on to the same bits: "
+            "it stays readable; resume it with that version, or start anew with -o DIR"
         )
 
 
 def _difference(study: Any, place: FilePath) -> str:
+    """The first keys in which a study differs from the one that ran."""
     from thetadot.studies.source import read_file
 
     try:
@@ -233,10 +234,9 @@ def _difference(study: Any, place: FilePath) -> str:
     except StudyError:
         return "its study.yaml cannot be read"
     here = identity.configuration(study.spec)
-    for data in (there, here):
-        for left_out in ("budget", "description"):
-            data.pop(left_out, None)
-    found = identity.differences(there, here)
+    named = {"budget", "description", *identity.named_files(study.spec, study.origin)}
+    found = [f"{key} is {old} there and {new} here" for key, old, new in identity.differences(there, here)
+             if key.partition(".")[0] not in named and key not in named]  # fmt: skip
     if not found:
         return "a file that it names has another content"
     return "; ".join(found[:2]) + (f"; and {len(found) - 2} more" if len(found) > 2 else "")
@@ -310,18 +310,19 @@ class _Work:
         while self._ended() is None:
             budget = min(interval, self._left())
             path = advance(self.problem, self.starts[one.member], one, observe, path, budget, self._report)
-            if path.outcome is Outcome.BUDGET_SPENT and self.stop.requested:
-                reason = f"interrupted at t = {path.ts[-1]:.6g}"
-                path = dataclasses.replace(path, outcome=Outcome.INTERRUPTED, reason=reason)
             lap = time.perf_counter()
             self.writer.commit(one.name, path)
             committing = time.perf_counter() - lap
-            if not path.outcome.resumable or path.outcome is Outcome.INTERRUPTED:
+            if not path.outcome.resumable:
                 return path
             # Slices must be long against what starting and committing one costs.
             stuck = path.stats.accepted == steps
             interval = max(interval * (2 if stuck else 1), 10 * committing)
             steps = path.stats.accepted
+        if self.stop.requested and path is not None and path.outcome is not Outcome.INTERRUPTED:
+            reason = f"interrupted at t = {path.ts[-1]:.6g}" if len(path.ts) else "interrupted at the start"
+            path = dataclasses.replace(path, outcome=Outcome.INTERRUPTED, reason=reason)
+            self.writer.commit(one.name, path)
         return path
 
     def _committed(self, one: Series) -> Path | None:

@@ -8,6 +8,7 @@ moved into place.
 """
 
 import contextlib
+import dataclasses
 import datetime
 import json
 import os
@@ -82,8 +83,8 @@ class RunWriter:
         if record.finished:
             replace_file(group / "zarr.json", group_metadata(self._series_attributes(series, record)))
         self._settle()
-        rows = len(path.ts)
-        self.log("committed", series=series, rows=rows, time=float(path.ts[-1]), outcome=path.outcome.name)
+        rows, last = len(path.ts), float(path.ts[-1]) if len(path.ts) else None
+        self.log("committed", series=series, rows=rows, time=last, outcome=path.outcome.name)
 
     def restart(self, series: str) -> None:
         """Forget a series, so that it is computed again from its start."""
@@ -94,8 +95,6 @@ class RunWriter:
     def note_error(self, message: str | None) -> None:
         """Record in the manifest how the session ended; None clears it."""
         if message != self.manifest.error:
-            import dataclasses
-
             self._replace_manifest(dataclasses.replace(self.manifest, error=message))
 
     def log(self, event: str, **fields: Any) -> None:
