@@ -87,7 +87,7 @@ def test_a_measure_may_find_that_it_cannot_be_tested_here_but_must_say_why():
 
 def test_a_measure_that_breaks_gets_no_verdict_and_the_others_keep_theirs():
     def broken(_):
-        raise ZeroDivisionError("nothing to divide by")
+        raise ZeroDivisionError("nothing to divide by\nand a page of details")
 
     paper = paper_of(
         claim(lambda _: 0.5, statement="a"), claim(broken, statement="b"), claim(lambda _: 2, statement="c")
@@ -100,6 +100,8 @@ def test_a_measure_that_breaks_gets_no_verdict_and_the_others_keep_theirs():
     assert [row.verdict for row in table.rows] == [Verdict.HOLDS, None, Verdict.FAILS]
     assert [row.word for row in table.errors] == ["ERROR"]
     assert "1 without a verdict (error)" in table.summary
+    assert "details" not in table[1].why
+    assert isinstance(raised.value.__cause__, ZeroDivisionError), "the traceback leads to the measure"
 
 
 def test_a_rule_that_cannot_judge_what_was_measured_is_an_error_that_shows_the_measurement():
@@ -132,6 +134,13 @@ def test_predictions_may_be_computed_and_measurements_may_tell_more():
     assert (row.predicted, row.measured) == ([1.0, 2.05], [1.0, 2.0])
     assert row.found == "[1, 2] (raw: 7)"
     assert row.remark == "rising"
+
+
+def test_a_number_is_shown_with_its_distance_from_a_predicted_number():
+    row = reproduce(paper_of(claim(lambda _: 2.0002, within(relative=1e-3), prediction=2)))[0]
+    assert row.found == "2 (off by 0.0001 relative)"
+    row = reproduce(paper_of(claim(lambda _: 1e-3, at_most(1.0), prediction=0.0)))[0]
+    assert row.found == "0.001"
 
 
 def test_a_shared_set_up_runs_once_for_all_claims_and_once_per_argument():

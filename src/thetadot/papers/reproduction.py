@@ -76,14 +76,16 @@ def reproduce(
     """
     name = paper if isinstance(paper, str) else ""
     content = load(paper) if isinstance(paper, str) else paper
-    total, rows = len(content.claims), []
+    total, rows, first_error = len(content.claims), [], None
     report = progress or (lambda _: None)
     current = ""
     workbench = Workbench(quick, lambda message: report(Progress(len(rows), total, current, message)))
     for claim in content.claims:
         current = claim.statement
         report(Progress(len(rows), total, current))
-        rows.append(_examine(claim, workbench))
+        row, error = _examine(claim, workbench)
+        rows.append(row)
+        first_error = first_error or error
         report(Progress(len(rows), total, current, result=rows[-1]))
     table = ClaimsTable(
         name, content.title, content.reference, content.scope, quick, tuple(rows), _versions()
@@ -91,12 +93,15 @@ def reproduce(
     if table.errors:
         broken = "; ".join(f"{row.statement!r}: {row.why}" for row in table.errors)
         count = f"{len(table.errors)} of {total} claims of {name or content.title!r}"
-        raise MeasurementError(f"{count} could not be measured and have no verdict: {broken}", table)
+        raise MeasurementError(
+            f"{count} could not be measured and have no verdict: {broken}", table
+        ) from first_error
     return table
 
 
-def _examine(claim: Claim, workbench: Workbench) -> ClaimResult:
-    started = time.perf_counter()
+def _examine(claim: Claim, workbench: Workbench) -> tuple[ClaimResult, Exception | None]:
+    """The row of a claim, and the exception if its measure or rule broke down."""
+    started, broken = time.perf_counter(), None
     predicted, found = None if callable(claim.prediction) else plain(claim.prediction), Measurement(None)
     try:
         if claim.measure is None or claim.rule is None:
@@ -110,8 +115,8 @@ def _examine(claim: Claim, workbench: Workbench) -> ClaimResult:
     except NotTestableHereError as reason:
         judged = Judgement(Verdict.NOT_TESTABLE_HERE, str(reason))
     except Exception as error:
-        judged, broken = None, f"{type(error).__name__}: {error}"
-    return ClaimResult(
+        judged, broken = None, error
+    row = ClaimResult(
         statement=claim.statement,
         source=claim.source,
         setup=claim.setup,
@@ -119,11 +124,17 @@ def _examine(claim: Claim, workbench: Workbench) -> ClaimResult:
         measured=found.value,
         rule="" if claim.rule is None else claim.rule.text,
         verdict=None if judged is None else judged.verdict,
-        why=broken if judged is None else judged.why,
+        why=_first_line(broken) if judged is None else judged.why,
         beside=found.beside,
         note=found.note,
         seconds=time.perf_counter() - started,
     )
+    return row, broken
+
+
+def _first_line(error: Exception | None) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
 
 
 def _versions() -> dict[str, str]:

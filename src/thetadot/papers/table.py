@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -48,9 +49,12 @@ class ClaimResult:
 
     @property
     def found(self) -> str:
-        """What was measured, with what is shown beside it, in words."""
-        beside = words(dict(self.beside)) if self.beside else ""
-        return words(self.measured) + (f" ({beside})" if beside else "")
+        """What was measured, its distance from a predicted number, and what is shown beside it, in words."""
+        beside = [words(dict(self.beside))] if self.beside else []
+        predicted, measured = _one_number(self.predicted), _one_number(self.measured)
+        if predicted and math.isfinite(predicted) and math.isfinite(measured):
+            beside.insert(0, f"off by {words(abs(measured / predicted - 1))} relative")
+        return words(self.measured) + (f" ({'; '.join(beside)})" if beside else "")
 
     @property
     def remark(self) -> str:
@@ -213,4 +217,5 @@ class ClaimsTable:
 
 
 def _one_number(value: Any) -> float:
-    return float(value) if isinstance(value, (int, float)) else float("nan")
+    counted = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if counted else float("nan")
