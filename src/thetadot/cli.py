@@ -99,10 +99,11 @@ def _print_json(content: Any) -> None:
     print(json.dumps(content, indent=1, ensure_ascii=False))
 
 
-def _version(wanted: bool) -> None:
+def _version(wanted: bool) -> bool:
     if wanted:
         print(f"thetadot {__version__}")
         raise typer.Exit()
+    return wanted
 
 
 @app.callback()

@@ -220,8 +220,8 @@ def _check_same(study: Any, manifest: Manifest, place: FilePath) -> None:
     if begun and not manifest.finished and manifest.numerics != identity.numerics_version():
         raise VersionSkewError(
             f"{place} was computed by thetadot {manifest.package} (numerics {manifest.numerics}), this is "
-            f"{thetadot.__version__} (numerics {identity.numerics_version()}) and would not go on to the same bits: "
-            "it stays readable; resume it with that version, or start anew with -o DIR"
+            f"{thetadot.__version__} (numerics {identity.numerics_version()}), which would not go on to the "
+            "same bits: it stays readable; resume it with that version, or start anew with -o DIR"
         )
 
 
