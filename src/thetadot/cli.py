@@ -200,19 +200,20 @@ def reproduce(
 ) -> int:
     """Measure the claims of a paper: claim | predicted | measured | verdict."""
     from thetadot import papers
-    from thetadot.errors import ThetadotError as Refusal
+    from thetadot.report import claims_report
     from thetadot.studies.reproduction import reproduce_paper
 
     if everything == (name is not None):
-        raise Refusal(f"name one paper, or give --all; there are: {', '.join(papers.names())}")
+        raise ThetadotError(f"name one paper, or give --all; there are: {', '.join(papers.names())}")
     worst, printed = DONE, []
     for paper in papers.names() if everything else [str(name)]:
         place = Path("runs") / paper if output is None else (output / paper if everything else output)
         table, broken = reproduce_paper(paper, place, quick, _claim_line if not (quiet or as_json) else None)
         printed.append(json.loads(table.to_json()))
+        file = claims_report(table, place / "report.html")
         if not (quiet or as_json):
             _print(table)
-            _print(f"report: {place / 'report.html'}")
+            _print(f"report: {file}")
         if broken:
             _complain(broken)
         worst = max(worst, INTERNAL if broken else MISSED if table.fails else DONE)
@@ -282,7 +283,6 @@ def report(
     ] = None,
 ) -> None:
     """Write the report of a run to one self-contained HTML file."""
-    from thetadot.errors import ThetadotError as Refusal
     from thetadot.report import write_report
     from thetadot.studies.run import open_run
 
@@ -291,7 +291,9 @@ def report(
     try:
         _print(f"report: {write_report(opened, file)}")
     except OSError as error:
-        raise Refusal(f"{file} cannot be written ({error.strerror}): choose another file with -o") from error
+        raise ThetadotError(
+            f"{file} cannot be written ({error.strerror}): choose another file with -o"
+        ) from error
 
 
 @_command("thetadot doctor")
