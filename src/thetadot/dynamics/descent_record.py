@@ -1,6 +1,7 @@
 """The record of a descent: what it is asked, what it has done, and how both become a path and come back."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -219,7 +220,7 @@ def to_path(plan: Plan, record: Record) -> Path:
         outcome=record.outcome,
         reason=record.reason,
         degenerate=record.degenerate,
-        accuracy=Accuracy(None, None, float("nan"), float("nan"), "a map: exact to rounding"),
+        accuracy=Accuracy(None, None, math.nan, math.nan, "a map: exact to rounding"),
         stats=Stats(gradients=own, hessians=record.hessians, accepted=n, seconds=record.seconds),
         state=Snapshot(arrays, meta),
         info=plan.info,

@@ -57,11 +57,16 @@ class FreshBatch(Draw):
         """`batch_size` indices, distinct unless `replace`."""
         key = jax.random.fold_in(self.key, n)
         if self.replace:
-            return jax.random.randint(key, (self.batch_size,), 0, self.samples, jnp.int32)
+            return _below(key, jnp.full((self.batch_size,), self.samples, jnp.int32))
         # A shuffle costs the data set, Floyd's sampling the square of the batch with a factor of about 1/130.
         if self.batch_size**2 > 130 * self.samples:
             return _shuffled(key, self.samples)[: self.batch_size]
         return _distinct(key, self.samples, self.batch_size)
+
+
+def _below(key: PRNGKeyArray, bounds: Int[Array, " B"]) -> Int[Array, " B"]:
+    """Uniform integers 0 ≤ i < bound, to a bias of 2⁻⁵² of the bound; `randint` would draw bits twice."""
+    return (jax.random.uniform(key, bounds.shape) * bounds.astype(jnp.float64)).astype(jnp.int32)
 
 
 def _distinct(key: PRNGKeyArray, samples: int, batch_size: int) -> Int[Array, " B"]:
@@ -73,7 +78,7 @@ def _distinct(key: PRNGKeyArray, samples: int, batch_size: int) -> Int[Array, " 
     """
     first = samples - batch_size
     highest = jnp.arange(first, samples, dtype=jnp.int32)
-    tries = jax.random.randint(key, (batch_size,), 0, highest + 1, jnp.int32)
+    tries = _below(key, highest + 1)
 
     def take(place, chosen):
         taken = jnp.any(chosen == tries[place])

@@ -53,7 +53,7 @@ class StepMap(eqx.Module):
         [1.0, 0.0]
     """
 
-    step: Callable
+    step: Any
     aux: Any = None
     time_per_step: Any = None
 
@@ -71,7 +71,7 @@ class StepMap(eqx.Module):
                 "a period; or a function n → aux_n"
             )
 
-    def __call__(self, state: Float[Array, " d"], n: int | np.integer | Int[Array, ""]) -> Float[Array, " d"]:
+    def __call__(self, state: Any, n: Any) -> Float[Array, " d"]:
         """The state after step n.
 
         Arguments:

@@ -11,6 +11,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
+from thetadot.dynamics.closures import shared
 from thetadot.dynamics.rates import Rate, RuleError, as_rate, rate_in_words
 from thetadot.dynamics.right_sides import StateError
 from thetadot.dynamics.rules import Rule
@@ -58,7 +59,7 @@ class Optax(Rule):
             raise RuleError(
                 f"Optax got a {type(transformation).__name__}: expected a transformation as optax.adam(1e-3)"
             )
-        self.transformation = transformation
+        self.transformation = shared(transformation)
         self.learning_rate = None if learning_rate is None else as_rate(learning_rate, "learning_rate")
         self.name = name
         _check_counters(transformation)
@@ -131,7 +132,7 @@ def _with(shapes: Any, floats: Float[Array, " floats"], n: Int[Array, ""]) -> An
     filled, place = [], 0
     for leaf in leaves:
         if _is_float(leaf):
-            filled.append(floats[place : place + leaf.size].reshape(leaf.shape))
+            filled.append(floats[place : place + leaf.size].reshape(leaf.shape).astype(leaf.dtype))
             place += leaf.size
         else:
             filled.append(jnp.broadcast_to(jnp.asarray(n).astype(leaf.dtype), leaf.shape))
@@ -148,17 +149,22 @@ def _check_counters(transformation: Any) -> None:
             memory = transformation.init(theta)
         except Exception as error:
             raise RuleError(f"the transformation cannot take a flat vector of parameters: {error}") from error
-        named = [(jax.tree_util.keystr(path), leaf) for path, leaf in jax.tree.leaves_with_path(memory)]
+        named = [
+            (jax.tree_util.keystr(path), jnp.asarray(leaf))
+            for path, leaf in jax.tree.leaves_with_path(memory)
+        ]
         for name, leaf in named:
-            _check_kind(name, jnp.asarray(leaf))
-        floats = jnp.concatenate([jnp.zeros(0), *_floats(memory)])
+            _check_kind(name, leaf)
+        floats = jnp.concatenate([jnp.zeros(0), *(leaf.astype(float) for leaf in _floats(memory))])
 
         def after(n):
             _, new = _update(transformation, _with(memory, floats, n), theta, jnp.asarray(1.0), gradient)
             return [leaf for leaf in jax.tree.leaves(new) if not _is_float(leaf)]
 
         counters = [name for name, leaf in named if not _is_float(leaf)]
-        counted = jax.vmap(after)(jnp.asarray(_PROBED, jnp.int32)) if counters else []
+        numbers = jnp.asarray(_PROBED, jnp.int32)
+        # Without counters a trace shows whether the update can be called.
+        counted = jax.vmap(after)(numbers) if counters else jax.eval_shape(after, numbers[0])
     for name, values in zip(counters, counted, strict=True):
         for n, value in zip(_PROBED, np.asarray(values), strict=True):
             if np.any(value != n + 1):
@@ -167,19 +173,21 @@ def _check_counters(transformation: Any) -> None:
                     "of an optimizer must count its updates, since they are set from the step number. "
                     "Gradient accumulation cannot be run as a map; use a rule whose every step is an update"
                 )
+    for name, leaf in named:
+        if _is_float(leaf) and leaf.dtype != np.float64:
+            raise PrecisionError(f"{name} of the transformation's state is {leaf.dtype}: expected float64")
 
 
 def _check_kind(name: str, leaf: Array) -> None:
     kind = leaf.dtype
     if _is_float(leaf):
-        if kind != np.float64:
-            raise PrecisionError(f"{name} of the transformation's state is {kind}: expected float64")
-    elif not jnp.issubdtype(kind, jnp.integer):
+        return
+    if not jnp.issubdtype(kind, jnp.integer):
         raise StateError(
             f"{name} of the transformation's state is {kind}: expected float64 numbers and integer counters. "
             "Flags and random keys cannot be set from the step number; noise is what MiniBatch offers"
         )
-    elif np.any(np.asarray(leaf) != 0):
+    if np.any(np.asarray(leaf) != 0):
         raise StateError(
             f"the integer {name} of the transformation's state starts at {np.asarray(leaf)}: expected 0, "
             "since it must count the updates made so far"

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from thetadot.dynamics.closures import shared
 from thetadot.errors import ThetadotError
 from thetadot.problems.checks import as_float64, is_concrete
 
@@ -18,14 +19,15 @@ class RuleError(ThetadotError):
 
 
 def as_rate(value: Any, what: str) -> Rate:
-    """A schedule as it is, or a number as a float64 scalar: an array, so that another value does not retrace.
+    """A number as a float64 scalar, an array so that another value does not retrace; or a schedule, as the
+    earliest object that does the same.
 
     Raises:
         PrecisionError: float32.
         RuleError: not a scalar, or not finite.
     """
     if callable(value):
-        return value
+        return shared(value)
     number = as_float64(value, what)
     if number.shape != ():
         raise RuleError(f"{what} has shape {number.shape}: expected a number or a schedule n → number")
