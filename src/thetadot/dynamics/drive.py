@@ -88,7 +88,7 @@ def begin(task: Task) -> Record:
     """A record at the start of a task."""
     _, program = task.programs[0]
     first_row = np.asarray(task.grid.kind != "explicit")
-    carry = engine.begin(program, task.args, task.y0, task.settings, first_row)
+    carry = engine.begin(program, task.args, task.y0, task.settings, task.grid.block(0, 1)[0], first_row)
     carry = carry._replace(evaluations=np.asarray(carry.evaluations))
     record = Record(carry, switches=[(0.0, task.programs[0][0])])
     if not (np.isfinite(np.asarray(carry.field)).all()):
@@ -125,7 +125,7 @@ def advance(task: Task, record: Record, clock: Clock, watch: Callable[[Record], 
 
 def _one_chunk(task: Task, record: Record, attempts: int) -> None:
     _, program = task.programs[record.solver]
-    block = task.grid.block(record.index, program.rows)
+    block = task.grid.block(record.index, program.rows + 1)
     out = engine.chunk(program, task.args, record.carry, task.settings, block, np.asarray(attempts))
     carry, rows, count, dense_count, passed = jax.block_until_ready(out)
     _collect(record, rows, int(count), int(dense_count))
@@ -161,7 +161,7 @@ def _judge(task: Task, record: Record) -> None:
         return
     if status & (engine.FAILED | engine.NONFINITE):
         return _break_down(record, bool(status & engine.NONFINITE))
-    clear = {"status": np.asarray(0, np.int64)}
+    record.carry = record.carry._replace(status=np.asarray(0, np.int64))
     if status & engine.EVENT and _record_events(task, record):
         return _last_row(task, record)
     if status & engine.TIME:
@@ -178,8 +178,7 @@ def _judge(task: Task, record: Record) -> None:
         record.solver += 1
         record.switches.append((_now(record), task.programs[record.solver][0]))
     if record.outcome is not None:
-        return _last_row(task, record)
-    record.carry = record.carry._replace(**clear)
+        _last_row(task, record)
 
 
 def _last_row(task: Task, record: Record) -> None:
@@ -313,7 +312,7 @@ def freeze(record: Record, name: str, with_rows: bool) -> Snapshot:
 def thaw(snapshot: Snapshot, name: str, task: Task, rows: dict[str, np.ndarray] | None) -> Record:
     """The record that `freeze` wrote, with its rows from a path if given."""
     _, program = task.programs[0]
-    template = engine.begin(program, task.args, task.y0, task.settings, np.asarray(False))
+    template = engine.begin(program, task.args, task.y0, task.settings, np.float64(1.0), np.asarray(False))
     carry = restore(template, snapshot.arrays, f"{name}.carry")
     meta = snapshot.meta[name]
     prefix = f"{name}.row."

@@ -41,6 +41,7 @@ class Settings(NamedTuple):
     switch: Bool[Array, ""]  # report stiffness
     time_scale: Float[Array, ""]
     base_loss: Float[Array, ""]  # L(0)
+    pieces: Float[Array, ""]  # least number of steps between two save times
 
 
 class Carry(NamedTuple):
@@ -69,6 +70,7 @@ class Carry(NamedTuple):
     last_y: Float[Array, " n"]
     last_field: Float[Array, " n"]
     last_h: Float[Array, ""]
+    cap: Float[Array, ""]  # largest step until the next save time
     unsaved: Bool[Array, ""]  # a row is due now
     status: Int[Array, ""]
 
@@ -155,7 +157,12 @@ def two_sum(high, low, addend):
 
 @eqx.filter_jit
 def begin(
-    program: Program, args: Any, y: Float[Array, " n"], settings: Settings, unsaved: Bool[Array, ""]
+    program: Program,
+    args: Any,
+    y: Float[Array, " n"],
+    settings: Settings,
+    first_save: Float[Array, ""],
+    unsaved: Bool[Array, ""],
 ) -> Carry:
     """The carry at the start, with a first step size after Hairer, Nørsett & Wanner (1993), §II.4."""
     field, loss = program.right_side.evaluate(y, args)
@@ -174,12 +181,13 @@ def begin(
     )
     h = jnp.minimum(100 * trial, guess)
     zero, count = jnp.zeros((), y.dtype), jnp.asarray(0, jnp.int64)
+    cap = jnp.where(first_save > 0, first_save, jnp.inf) / settings.pieces
     return Carry(
         time=zero, time_low=zero, y=y, field=field, loss=loss,
         h=jnp.where(jnp.isfinite(h) & (h > 0), h, 1e-6), previous_error=zero + 1.0, squared_speed=zero,
         trigger=settings.grad_norm, polish=settings.polish, events=program.event_values(y, field, args), stiff=count, rejections=count,
         nonfinite=count, accepted=count, rejected=count, evaluations=count + 2, jacobians=count,
-        last_time=zero, last_time_low=zero, last_y=y, last_field=field, last_h=zero, unsaved=unsaved, status=count,
+        last_time=zero, last_time_low=zero, last_y=y, last_field=field, last_h=zero, cap=cap, unsaved=unsaved, status=count,
     )  # fmt: skip
 
 
@@ -203,6 +211,7 @@ def chunk(
 ) -> tuple[Carry, Rows, Int[Array, ""], Int[Array, ""], Int[Array, ""]]:
     """Advance a run by at most `most_attempts` iterations (each a save or an attempted step).
 
+    `save_times` are those ahead; the last one only says where the one before it leads to.
     Returns the carry, the row buffers, the number of rows, of dense rows, and of save times passed. It also
     returns when the buffers are full or when `carry.status` names a reason.
     """
@@ -217,7 +226,6 @@ def chunk(
         step_lows=jnp.zeros((program.dense_rows,), carry.y.dtype),
         step_states=jnp.zeros((program.dense_rows, n), carry.y.dtype),
     )  # fmt: skip
-    save_times = jnp.append(save_times, jnp.inf)
 
     def going_on(loop: _Loop):
         room = loop.cursor < rows
@@ -234,7 +242,7 @@ def chunk(
     def body(loop: _Loop):
         due = save_times[loop.index]
         at_save = (loop.carry.time == due) & (loop.carry.time_low == 0)
-        saved = jax.lax.cond(at_save | loop.carry.unsaved, lambda: _save(program, args, settings, loop, at_save),
+        saved = jax.lax.cond(at_save | loop.carry.unsaved, lambda: _save(program, args, settings, save_times, loop, at_save),
                              lambda: _attempt(program, args, settings, loop, due))  # fmt: skip
         return saved._replace(attempts=loop.attempts + 1)
 
@@ -243,7 +251,7 @@ def chunk(
     return loop.carry, loop.rows, loop.cursor, loop.dense_cursor, loop.index
 
 
-def _save(program: Program, args: Any, settings: Settings, loop: _Loop, at_save) -> _Loop:
+def _save(program: Program, args: Any, settings: Settings, save_times, loop: _Loop, at_save) -> _Loop:
     carry, rows, cursor = loop.carry, loop.rows, loop.cursor
     grad_norm = jnp.sqrt(jnp.sum(carry.field**2)) / settings.time_scale
     values = {name: fn(carry.y, args) for name, fn in program.observe}
@@ -255,8 +263,9 @@ def _save(program: Program, args: Any, settings: Settings, loop: _Loop, at_save)
         steps=rows.steps.at[cursor].set(carry.accepted),
         observed=jax.tree.map(lambda buffer, value: buffer.at[cursor].set(value), rows.observed, values),
     )
+    ahead = (save_times[loop.index + at_save.astype(jnp.int64)] - carry.time) / settings.pieces
     return loop._replace(
-        carry=carry._replace(unsaved=jnp.asarray(False)),
+        carry=carry._replace(unsaved=jnp.asarray(False), cap=jnp.where(at_save, ahead, carry.cap)),
         rows=rows,
         cursor=cursor + 1,
         index=loop.index + at_save.astype(jnp.int64),
@@ -268,9 +277,11 @@ def _attempt(program: Program, args: Any, settings: Settings, loop: _Loop, due) 
     order = stepper.error_order
     target = jnp.minimum(due, settings.end)
     distance = (target - carry.time) - carry.time_low
-    lands = carry.h >= distance * (1 - 1e-12)
-    clipped = lands | (carry.h > 0.5 * distance)
-    h = jnp.where(lands, distance, jnp.where(clipped, 0.5 * distance, carry.h))
+    wanted = jnp.minimum(carry.h, carry.cap)
+    lands = wanted >= distance * (1 - 1e-12)
+    halves = wanted > 0.5 * distance
+    clipped = lands | halves | (wanted < carry.h)
+    h = jnp.where(lands, distance, jnp.where(halves, 0.5 * distance, wanted))
     guess = program.tolerance(carry.y, carry.y, settings)
     step = stepper.step(program.right_side, args, carry.y, carry.field, h, guess)
 
@@ -285,6 +296,8 @@ def _attempt(program: Program, args: Any, settings: Settings, loop: _Loop, due) 
         & jnp.all(jnp.isfinite(step.field))
         & (jnp.max(jnp.abs(step.y)) < _OVERFLOW)
     )
+    if program.right_side.has_loss:
+        finite = finite & jnp.isfinite(step.loss) & jnp.isfinite(step.squared_speed)
     good = finite & jnp.isfinite(error) & step.solved
     if program.right_side.has_loss:
         # The energy integral never contracts, so its error is controlled too, against the loss it must account for.
@@ -294,7 +307,7 @@ def _attempt(program: Program, args: Any, settings: Settings, loop: _Loop, due) 
         eps = jnp.finfo(carry.y.dtype).eps
         size = jnp.abs(carry.loss)
         rounding = 100 * eps * (size + jnp.sqrt(size * jnp.abs(settings.base_loss))) + 1e4 * eps**2
-        good = good & jnp.isfinite(step.loss) & (step.loss <= carry.loss + rounding)
+        good = good & (step.loss <= carry.loss + rounding)
     accept = good & (error <= 1)
 
     grown = accepted_factor(error, carry.previous_error, order)
@@ -329,7 +342,9 @@ def _attempt(program: Program, args: Any, settings: Settings, loop: _Loop, due) 
         | jnp.where(grad_norm <= carry.polish, POLISH, 0)
     )
     # Near a blow-up steps are accepted between overflows: these weigh more, or the run would creep for ever.
-    nonfinite = jnp.where(finite, jnp.maximum(carry.nonfinite - accept, 0), carry.nonfinite + 3)
+    nonfinite = jnp.where(
+        finite, jnp.maximum(carry.nonfinite - accept.astype(jnp.int64), 0), carry.nonfinite + 3
+    )
     failed = jnp.where(
         nonfinite >= _MOST_NONFINITE, NONFINITE, jnp.where(rejections >= _MOST_REJECTIONS, FAILED, 0)
     )

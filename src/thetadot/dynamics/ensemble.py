@@ -24,8 +24,8 @@ class PathEnsemble:
     Attributes:
         paths: one `Path` a member; a member that diverged is there with its outcome.
         executor: how they were run. Members are separate runs of one compiled function; spread over processes they
-            use one XLA thread each, which for large matrix products may change the last bits against a run with
-            several threads.
+            use one XLA thread each: the same bits whichever process has them, but the last bits may differ from a
+            sequential run with several threads.
         seconds: wall-clock time.
     """
 

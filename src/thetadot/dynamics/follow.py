@@ -46,9 +46,14 @@ class Plan:
 
 
 def at_tolerance(task: Task, rtol: float) -> Task:
-    """The same task at another tolerance; a fixed atol tightens with it."""
+    """The same task at a tighter tolerance; a fixed atol tightens with it. Each pass also doubles the least number
+    of steps between two saves: where these and not the tolerance bound the steps, two passes would otherwise be
+    the same run and agree to the last bit, whatever their error."""
     factor = rtol / float(task.settings.rtol)
-    settings = task.settings._replace(rtol=np.asarray(rtol), atol=np.asarray(task.settings.atol) * factor)
+    passes = round(-math.log(factor) / math.log(certification.RATIO))
+    settings = task.settings._replace(
+        rtol=np.asarray(rtol), atol=np.asarray(task.settings.atol) * factor, pieces=np.asarray(2.0**passes)
+    )
     return dataclasses.replace(task, settings=settings)
 
 

@@ -1,8 +1,10 @@
 """What can be watched along a run besides the loss."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -106,11 +108,39 @@ def resolve_observables(
 
 
 def check_observables(observe: tuple[tuple[str, Callable], ...], y: Float[Array, " n"], args: Any) -> None:
-    """Trace each observable once, so that a wrong one fails early and by name."""
+    """Trace each observable once per shape, so that a wrong one fails early and by name."""
+    arrays, rest = eqx.partition((y, args), eqx.is_array)
+    leaves, structure = jax.tree.flatten(arrays)
+    shapes = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
     for name, fn in observe:
         try:
-            out = jax.eval_shape(fn, y, args)
+            out = _shape(fn, shapes, structure, Static(rest))
         except Exception as error:
             raise ObservableError(f"observable {name!r} cannot be evaluated: {error}") from error
         if not hasattr(out, "shape"):
             raise ObservableError(f"observable {name!r} must return one array, got {type(out).__name__}")
+
+
+class Static:
+    """The part of a pytree that is no array, hashed by its leaves."""
+
+    def __init__(self, tree: Any):
+        self.tree = tree
+        leaves, structure = jax.tree.flatten(tree)
+        self._key = (tuple(leaves), structure)
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Static) and self._key == other._key
+
+
+@functools.lru_cache(maxsize=256)
+def _shape(fn: Callable, shapes: tuple, structure: Any, rest: Static) -> Any:
+    arrays = jax.tree.unflatten(structure, [jax.ShapeDtypeStruct(*shape) for shape in shapes])
+
+    def evaluate(arrays: Any) -> Any:
+        return fn(*eqx.combine(arrays, rest.tree))
+
+    return jax.eval_shape(evaluate, arrays)

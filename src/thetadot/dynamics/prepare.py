@@ -115,6 +115,7 @@ def make_task(
         switch=np.asarray(True),
         time_scale=np.asarray(scale),
         base_loss=loss.astype(float),
+        pieces=np.asarray(1.0),
     )  # fmt: skip
     steppers = choose(wishes.solver, y0.size, rtol)
     rows = int(np.clip(_ROW_NUMBERS // y0.size, 4, 64))
