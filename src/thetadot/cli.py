@@ -132,6 +132,9 @@ def run(
         typer.Option("--set", help="Override a key: init.scale=0.01 (repeatable).", show_default=False),
     ] = None,
     commit_every: Annotated[float, typer.Option(help="Seconds between commits.", min=0.01)] = 5.0,
+    workers: Annotated[
+        int, typer.Option("--workers", "-j", help="Processes for members and rules.", min=1)
+    ] = 1,
     repair: Annotated[bool, typer.Option("--repair", help="Compute damaged series again.")] = False,
     report: Annotated[bool, typer.Option(help="Write report.html when the run is done.")] = True,
     quiet: Quiet = False,
@@ -145,7 +148,12 @@ def run(
     chosen = Study.load(study, set=settings or ())
     place = Path(study) if output is None and Path(study).is_dir() else output
     session = run_study(
-        chosen, place, progress=not (quiet or as_json), commit_every=commit_every, repair=repair
+        chosen,
+        place,
+        progress=not (quiet or as_json),
+        commit_every=commit_every,
+        workers=workers,
+        repair=repair,
     )
     done = session.run
     written = _report(done, done.directory / "report.html", session.how) if report else None

@@ -10,7 +10,7 @@ import pytest
 import typer.testing
 
 from thetadot import __version__, cli
-from thetadot.studies import WritingError, open_run, runner
+from thetadot.studies import WritingError, open_run, runner, series
 
 STUDY = """\
 name: tiny
@@ -138,7 +138,7 @@ def test_an_internal_error_is_exit_code_4_with_one_line_and_a_log(call, monkeypa
     def broken(*_):
         raise ZeroDivisionError("a\nb")
 
-    monkeypatch.setattr(runner, "advance", broken)
+    monkeypatch.setattr(series, "advance", broken)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     import tempfile
 

@@ -19,11 +19,13 @@ from thetadot.dynamics import Outcome
 from thetadot.studies import (
     DamagedChunkError,
     DifferentStudyError,
+    KeptExecutorWarning,
     Study,
     StudyError,
     VersionSkewError,
     open_run,
     runner,
+    series,
 )
 from thetadot.studies.manifest import write_manifest
 
@@ -127,6 +129,17 @@ def test_slices_of_any_length_give_the_same_bits(whole, valley, tmp_path):
     assert_same_numbers(run, whole)
 
 
+def test_members_over_processes_give_the_same_bits_and_go_on_as_they_began(whole, valley, tmp_path):
+    study = Study.load(valley)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner, "Work", stopping_after(2))
+        cut = study.run(tmp_path / "cut", progress=False, commit_every=0.1, workers=2)
+    assert cut.status == "resumable"
+    assert cut.manifest.executor == "processes of one XLA thread"
+    with pytest.warns(KeptExecutorWarning, match="began with processes of one XLA thread"):
+        assert_same_numbers(study.run(tmp_path / "cut", progress=False), whole)
+
+
 def test_a_budget_stops_and_the_same_call_resumes_to_the_same_bits(whole, valley, tmp_path):
     study = Study.load(valley, set={"budget.wall": "0.3s"})
     statuses = []
@@ -141,7 +154,7 @@ def test_a_budget_stops_and_the_same_call_resumes_to_the_same_bits(whole, valley
 
 def test_a_run_that_is_done_is_not_computed_again(whole, monkeypatch):
     before = (whole.directory / "manifest.json").stat()
-    monkeypatch.setattr(runner, "advance", None)
+    monkeypatch.setattr(series, "advance", None)
     monkeypatch.setattr(runner, "open_writer", None)
     session = runner.run_study(
         Study.load(whole.directory.parent / "valley.yaml"), whole.directory, progress=False
@@ -192,7 +205,7 @@ def test_a_state_that_is_lost_stops_the_run_with_the_way_out(whole, valley, tmp_
     directory = tmp_path / "run"
     study = Study.load(valley)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "_Work", stopping_after(1))
+        patch.setattr(runner, "Work", stopping_after(1))
         assert study.run(directory, progress=False, commit_every=0.05).status == "resumable"
     for file in (directory / "state").iterdir():
         file.unlink()
@@ -204,11 +217,11 @@ def test_a_state_that_is_lost_stops_the_run_with_the_way_out(whole, valley, tmp_
 def stopping_after(commits):
     """A loop whose session is interrupted after some commits, as by a signal."""
 
-    class Stopping(runner._Work):
-        def _ended(self):
+    class Stopping(runner.Work):
+        def ended(self):
             done = sum(record.commits for record in self.writer.manifest.series.values() if record)
             self.stop.requested = done >= commits
-            return super()._ended()
+            return super().ended()
 
     return Stopping
 
@@ -220,7 +233,7 @@ def test_an_internal_error_leaves_a_failed_run_that_can_be_resumed(whole, valley
         raise ZeroDivisionError("oh")
 
     with monkeypatch.context() as patch:
-        patch.setattr(runner, "advance", broken)
+        patch.setattr(series, "advance", broken)
         with pytest.raises(ZeroDivisionError):
             Study.load(valley).run(directory, progress=False)
     run = open_run(directory)
@@ -353,7 +366,7 @@ def test_a_signal_stops_cleanly_and_the_run_resumes(number, whole, valley, tmp_p
     study = Study.load(valley, set=["rule.until.time=50.0"])
     stopped = len(run.path(0).ts)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "_Work", stopping_after(run.manifest.series["0/path"].commits + 2))
+        patch.setattr(runner, "Work", stopping_after(run.manifest.series["0/path"].commits + 2))
         resumed = study.run(directory, progress=False, commit_every=0.05).path(0)
     assert len(resumed.ts) >= stopped
     np.testing.assert_array_equal(resumed.thetas[:stopped], run.path(0).thetas)

@@ -26,6 +26,7 @@ _ERRORS = (
     "WritingError",
     "DamagedRowsWarning",
     "LostFileWarning",
+    "KeptExecutorWarning",
 )
 _HOME |= dict.fromkeys(_ERRORS, "errors")
 __all__ = [*_HOME]  # pyright: ignore[reportUnsupportedDunderAll]

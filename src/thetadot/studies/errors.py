@@ -57,3 +57,7 @@ class DamagedRowsWarning(ThetadotWarning):
 
 class LostFileWarning(ThetadotWarning):
     """A file that belongs to a run could not be written; no numbers are lost."""
+
+
+class KeptExecutorWarning(ThetadotWarning):
+    """A run goes on in one process, or in several, as it began, and not as it was asked now."""

@@ -60,6 +60,7 @@ class Manifest:
         series: {name: record}; all series of the study are named, None until their first commit.
         pending: {key below data.zarr: file below state/} for chunks whose committed rows were replaced: they
             move into place after the commit.
+        executor: how the members were computed, since that may decide the last bits.
         error: message of the error that ended the last session, None if there was none.
     """
 
@@ -73,6 +74,7 @@ class Manifest:
     members: int
     series: Mapping[str, SeriesRecord | None]
     pending: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    executor: str = ""
     error: str | None = None
 
     @property

@@ -11,87 +11,29 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable
+import warnings
 from pathlib import Path as FilePath
 from typing import Any
 
 import numpy as np
 
 import thetadot
-from thetadot.dynamics.outcome import Outcome
 from thetadot.dynamics.path import Path
 from thetadot.errors import ThetadotError
 from thetadot.problems import Problem
 from thetadot.studies import build, identity
-from thetadot.studies.errors import DamagedChunkError, DifferentStudyError, StudyError, VersionSkewError
+from thetadot.studies.errors import DifferentStudyError, KeptExecutorWarning, StudyError, VersionSkewError
 from thetadot.studies.manifest import MANIFEST_FILE, Manifest, read_manifest
 from thetadot.studies.progress import Progress, progress_for
 from thetadot.studies.records import layout_to_json
 from thetadot.studies.run import Run
 from thetadot.studies.schema import StudySpec
+from thetadot.studies.series import Series, all_series, committed, follow
 from thetadot.studies.store import RunWriter, open_writer
 
 COMMIT_SECONDS = 5.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Series:
-    """One member under one rule.
-
-    Attributes:
-        name: group in the store: "0/path", "0/compare/1".
-        member: number of the member.
-        rule: the rule's part of the study.
-    """
-
-    name: str
-    member: int
-    rule: Any
-
-    @property
-    def title(self) -> str:
-        """How progress calls it."""
-        return f"member {self.member}, {self.rule.kind.replace('_', ' ')}"
-
-
-def all_series(spec: StudySpec, members: int) -> list[Series]:
-    """The series of a study in the order in which they run: per member the main rule, then the
-    comparisons."""
-    return [
-        Series(f"{member}/path" if index is None else f"{member}/compare/{index}", member, rule)
-        for member in range(members)
-        for index, rule in [(None, spec.rule), *enumerate(spec.compare)]
-    ]
-
-
-def advance(
-    problem: Problem,
-    theta0: np.ndarray,
-    series: Series,
-    observe: dict[str, str],
-    path: Path | None,
-    budget: float,
-    report: Callable[[float | None, str], None] | bool = False,
-) -> Path:
-    """Go on with a series for about `budget` seconds and return its whole path.
-
-    The path depends on nothing but the study: neither on the budget nor on how often the series was resumed.
-    """
-    from thetadot import dynamics
-
-    rule = series.rule
-    saves = np.asarray(rule.saves) if isinstance(rule.saves, list) else rule.saves
-    ends = {} if rule.until is None else {"until": dynamics.Until(**rule.until.model_dump())}
-    shared: dict[str, Any] = {
-        "saves": saves, "observe": observe, "budget": budget, "progress": report, "resume": path,
-    }  # fmt: skip
-    if rule.kind == "flow":
-        return dynamics.flow(
-            problem, theta0, accuracy=rule.accuracy, rtol=rule.rtol, atol=rule.atol, solver=rule.solver,
-            certify=rule.certify, polish=rule.polish, perturb=rule.perturb, **ends, **shared,
-        )  # fmt: skip
-    made = build.make_rule(rule, series.member)
-    return dynamics.descend(problem, theta0, made, rule.steps, **ends, **shared)
+ONE_PROCESS = "one process, all XLA threads"
+PROCESSES = "processes of one XLA thread"
 
 
 class Stop:
@@ -119,7 +61,7 @@ class Stop:
 
 
 @dataclasses.dataclass(frozen=True)
-class Session:
+class Ended:
     """How a call of `run_study` ended.
 
     Attributes:
@@ -139,8 +81,9 @@ def run_study(
     *,
     progress: bool | Progress = True,
     commit_every: float = COMMIT_SECONDS,
+    workers: int = 1,
     repair: bool = False,
-) -> Session:
+) -> Ended:
     """Run a study, or go on with it, until it is done, its budget is spent, or it is interrupted.
 
     Arguments:
@@ -148,13 +91,14 @@ def run_study(
         directory: run directory; by default runs/<name>.
         progress: True, False, or an object with the methods of `Progress`.
         commit_every: seconds between commits.
+        workers: processes over which the series are spread, each with one XLA thread; 1 runs them here, one
+            after another, with all of XLA's threads. A run goes on in the way in which it began.
         repair: compute series again whose committed chunks or state are damaged.
 
     Raises:
         StudyError: the study is not valid; nothing is written.
         LockedError, DifferentStudyError, VersionSkewError, DamagedChunkError, WritingError: the directory
-        cannot be
-            used; what is committed stays.
+            cannot be used; what is committed stays.
     """
     began = time.perf_counter()
     spec: StudySpec = study.spec
@@ -168,7 +112,7 @@ def run_study(
     place = FilePath("runs") / spec.name if directory is None else FilePath(directory)
     done = _finished_before(study, place, repair)
     if done is not None:
-        return Session(done, "already done", time.perf_counter() - began)
+        return Ended(done, "already done", time.perf_counter() - began)
     problem = study.problem
     starts = build.starts(spec, problem, study.origin)
     build.check_rules(spec, problem, study.origin)
@@ -184,9 +128,9 @@ def run_study(
             raise DifferentStudyError(
                 f"{place} holds other series than this study: choose another directory with -o DIR"
             )
-        work = _Work(study, writer, problem, starts, commit_every, progress_for(progress), stop, began)
+        work = Work(study, writer, problem, starts, commit_every, progress_for(progress), stop, began)
         try:
-            how = work.all(series, repair)
+            how = work.all(series, workers, repair)
         except ThetadotError as error:
             writer.log("stopped", error=str(error))
             raise
@@ -197,7 +141,7 @@ def run_study(
         finally:
             work.progress.close()
         writer.log("session ended", how=how, seconds=round(time.perf_counter() - began, 3))
-    return Session(Run(place), how, time.perf_counter() - began)
+    return Ended(Run(place), how, time.perf_counter() - began)
 
 
 def _finished_before(study: Any, place: FilePath, repair: bool) -> Run | None:
@@ -258,8 +202,8 @@ def _fresh_manifest(study: Any, series: list[Series], members: int) -> Manifest:
 
 
 @dataclasses.dataclass
-class _Work:
-    """The loop of a session."""
+class Work:
+    """What a session does."""
 
     study: Any
     writer: RunWriter
@@ -270,79 +214,66 @@ class _Work:
     stop: Stop
     began: float
 
-    def all(self, series: list[Series], repair: bool) -> str:
+    def all(self, series: list[Series], workers: int, repair: bool) -> str:
         """Run what is unfinished; how the session ended."""
+        begun = any(record is not None for record in self.writer.manifest.series.values())
+        workers = self._workers(workers, begun)
         self.writer.note_error(None)
-        self.writer.log(
-            "session",
-            version=thetadot.__version__,
-            resumed=self.writer.manifest.series[series[0].name] is not None,
-        )
+        self.writer.log("session", version=thetadot.__version__, resumed=begun, workers=workers)
         if repair:
-            self._forget_damaged()
+            for name in Run(self.writer.directory).damaged_series():
+                self.writer.restart(name)
+        if workers > 1:
+            from thetadot.studies.spread import spread
+
+            return spread(self, series, workers)
         for number, one in enumerate(series, 1):
-            record = self.writer.manifest.series[one.name]
-            if record is not None and record.finished:
+            if self.finished(one):
                 continue
             self.progress.begin(one.title, number, len(series))
-            path = self._follow(one)
+            path, observe = committed(self.writer.directory, one), self.study.spec.observed
+            path = follow(self.problem, self.starts[one.member], one, observe, path, self.commit_every, self)
             if path is not None:
                 self.progress.end(one.title, path)
             if path is None or path.outcome.resumable:
-                return self._ended() or "interrupted"
+                return self.ended() or "interrupted"
         return "done"
 
-    def _ended(self) -> str | None:
+    def _workers(self, wanted: int, begun: bool) -> int:
+        """Processes to use: as wanted, unless the run began in another way, which may differ in the last
+        bits."""
+        how = ONE_PROCESS if wanted == 1 else PROCESSES
+        before = self.writer.manifest.executor
+        if not begun:
+            self.writer.note_executor(how)
+            return wanted
+        if before != how:
+            text = f"this run began with {before} and goes on so: {how} may differ in the last bits"
+            warnings.warn(text, KeptExecutorWarning, stacklevel=2)
+        return 1 if before == ONE_PROCESS else max(2, wanted)
+
+    def finished(self, one: Series) -> bool:
+        """Whether a series reached its end in an earlier session."""
+        record = self.writer.manifest.series[one.name]
+        return record is not None and record.finished
+
+    def ended(self) -> str | None:
         """Why the session must end, if it must."""
         if self.stop.requested:
             return "interrupted"
-        return None if self._left() > 0 else "budget"
+        return None if self.left() > 0 else "budget"
 
-    def _left(self) -> float:
+    def left(self) -> float:
+        """Seconds that are left of the budget."""
         wall = self.study.spec.budget.wall
         return float("inf") if wall is None else wall - (time.perf_counter() - self.began)
 
-    def _follow(self, one: Series) -> Path | None:
-        """Run a series to its end, or to the end of the session; None if nothing of it is computed yet."""
-        path = self._committed(one)
-        observe = self.study.spec.observed
-        interval, steps = self.commit_every, -1
-        while self._ended() is None:
-            budget = min(interval, self._left())
-            path = advance(self.problem, self.starts[one.member], one, observe, path, budget, self._report)
-            lap = time.perf_counter()
-            self.writer.commit(one.name, path)
-            committing = time.perf_counter() - lap
-            if not path.outcome.resumable:
-                return path
-            # Slices must be long against what starting and committing one costs.
-            stuck = path.stats.accepted == steps
-            interval = max(interval * (2 if stuck else 1), 10 * committing)
-            steps = path.stats.accepted
-        if self.stop.requested and path is not None and path.outcome is not Outcome.INTERRUPTED:
-            reason = f"interrupted at t = {path.ts[-1]:.6g}" if len(path.ts) else "interrupted at the start"
-            path = dataclasses.replace(path, outcome=Outcome.INTERRUPTED, reason=reason)
-            self.writer.commit(one.name, path)
-        return path
+    def commit(self, series: str, path: Path) -> None:
+        """Commit a path."""
+        self.writer.commit(series, path)
 
-    def _committed(self, one: Series) -> Path | None:
-        if self.writer.manifest.series[one.name] is None:
-            return None
-        compare = None if one.name.endswith("/path") else int(one.name.rpartition("/")[2])
-        path = Run(self.writer.directory).path(one.member, compare)
-        if path.state is None:
-            raise DamagedChunkError(
-                f"{self.writer.directory}: the state of {one.name} is missing or damaged: "
-                "`thetadot run … --repair` computes this series again"
-            )
-        return path
-
-    def _report(self, fraction: float | None, text: str) -> None:
+    def report(self, fraction: float | None, text: str) -> None:
+        """Show how far the series is; stop it if the session is interrupted."""
         self.progress.advance(fraction, text)
         if self.stop.requested:
             raise KeyboardInterrupt
-
-    def _forget_damaged(self) -> None:
-        run = Run(self.writer.directory)
-        for name in run.damaged_series():
-            self.writer.restart(name)

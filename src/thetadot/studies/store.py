@@ -97,6 +97,10 @@ class RunWriter:
         if message != self.manifest.error:
             self._replace_manifest(dataclasses.replace(self.manifest, error=message))
 
+    def note_executor(self, executor: str) -> None:
+        """Record in the manifest how the members are computed."""
+        self._replace_manifest(dataclasses.replace(self.manifest, executor=executor))
+
     def log(self, event: str, **fields: Any) -> None:
         """Add a line to log.jsonl; a log that cannot be written does not stop a run."""
         stamp = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")

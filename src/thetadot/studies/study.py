@@ -67,10 +67,11 @@ class Study:
         """
         data, origin = read_file(study_file(source))
         data, origin = override(data, origin, _settings(set))
-        return cls._of(validated(data, origin), origin)
+        return cls.of(validated(data, origin), origin)
 
     @classmethod
-    def _of(cls, spec: StudySpec, origin: Origin) -> "Study":
+    def of(cls, spec: StudySpec, origin: Origin) -> "Study":
+        """A study from a validated configuration."""
         study = cls.__new__(cls)
         study.spec, study.origin = spec, origin
         return study
@@ -98,6 +99,7 @@ class Study:
         set: Sequence[str] | Mapping[str, Any] = (),
         progress: bool | Progress = True,
         commit_every: float = 5.0,
+        workers: int = 1,
         repair: bool = False,
     ) -> Run:
         """Run the study, or go on with it; a run that is done is handed back at once.
@@ -108,6 +110,9 @@ class Study:
             progress: True (bars on a terminal, lines elsewhere), False, or an object with the methods of
             `Progress`.
             commit_every: seconds between commits.
+            workers: processes over which members and rules are spread; a script that asks for more than one
+            must
+                start under `if __name__ == "__main__":`.
             repair: compute series again whose stored data are damaged.
 
         Returns:
@@ -116,12 +121,14 @@ class Study:
         from thetadot.studies.runner import run_study
 
         study = self.with_settings(set) if set else self
-        return run_study(study, directory, progress=progress, commit_every=commit_every, repair=repair).run
+        return run_study(
+            study, directory, progress=progress, commit_every=commit_every, workers=workers, repair=repair
+        ).run
 
     def with_settings(self, settings: Sequence[str] | Mapping[str, Any]) -> "Study":
         """The same study with overrides."""
         data, origin = override(configuration(self.spec), self.origin, _settings(settings))
-        return self._of(validated(data, origin), origin)
+        return self.of(validated(data, origin), origin)
 
     def to_yaml(self) -> str:
         """The resolved study as a study file; names of files become absolute, so that it can be run from
