@@ -13,7 +13,7 @@ LAYOUT = mlp([3, 4, 2], "tanh").layout
 SIZE = LAYOUT.size
 
 
-def specimen(rows: int = 40, seed: int = 0, **changes) -> Path:
+def handmade(rows: int = 40, seed: int = 0, **changes) -> Path:
     """A path of a 3-4-2 network with two events, two observables, a state and a polished end."""
     rng = np.random.default_rng(seed)
     ts = np.concatenate([[0.0], np.geomspace(0.01, 1e3, rows - 1)])

@@ -5,12 +5,12 @@ import json
 import numpy as np
 import xarray
 
-from tests.dynamics.specimen import LAYOUT, SIZE, specimen
+from tests.dynamics.handmade import LAYOUT, SIZE, handmade
 from thetadot.dynamics.labels import strict_json
 
 
 def test_the_dataset_has_the_dimensions_and_the_numbers_of_the_path():
-    path = specimen(rows=30)
+    path = handmade(rows=30)
     dataset = path.to_xarray()
     assert dict(dataset.sizes) == {"save": 30, "parameter": SIZE, "event": 2, "layer_norms_component": 4}
     assert dataset.theta.dims == ("save", "parameter")
@@ -30,7 +30,7 @@ def test_the_dataset_has_the_dimensions_and_the_numbers_of_the_path():
 
 
 def test_every_parameter_carries_its_layer_and_role():
-    dataset = specimen().to_xarray()
+    dataset = handmade().to_xarray()
     for name, where in LAYOUT.slices.items():
         layer, role = name.split(".")
         assert set(dataset.layer.values[where]) == {layer}
@@ -40,7 +40,7 @@ def test_every_parameter_carries_its_layer_and_role():
 
 
 def test_attributes_tell_outcome_accuracy_cost_and_settings_as_strict_json():
-    path = specimen()
+    path = handmade()
     attributes = path.to_xarray().attrs
     assert attributes["outcome"] == "REACHED_TIME"
     assert attributes["degenerate"] == 1
@@ -60,20 +60,20 @@ def test_strict_json_never_holds_what_json_does_not_know():
 
 
 def test_a_path_without_layout_events_or_observables_has_labels_too():
-    dataset = specimen(layout=None, events=(), observed={}).to_xarray()
+    dataset = handmade(layout=None, events=(), observed={}).to_xarray()
     assert dataset.sizes["event"] == 0
     assert "layer" not in dataset.coords
 
 
 def test_an_observable_named_like_a_variable_does_not_hide_it():
-    path = specimen(observed={"loss": np.arange(40.0)})
+    path = handmade(observed={"loss": np.arange(40.0)})
     dataset = path.to_xarray()
     assert np.array_equal(dataset.loss.values, path.losses)
     assert np.array_equal(dataset.observed_loss.values, np.arange(40.0))
 
 
 def test_the_dataset_survives_a_zarr_store_bit_for_bit(tmp_path):
-    dataset = specimen().to_xarray()
+    dataset = handmade().to_xarray()
     dataset.to_zarr(tmp_path / "path.zarr", consolidated=False)
     with xarray.open_zarr(tmp_path / "path.zarr", consolidated=False) as back:
         assert back.theta.values.tobytes() == dataset.theta.values.tobytes()

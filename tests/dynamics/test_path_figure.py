@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from tests.dynamics.specimen import specimen
+from tests.dynamics.handmade import handmade
 from thetadot.dynamics.figures import AxesError
 
 
 def test_the_figure_shows_the_numbers_of_the_path_on_labelled_axes():
-    path = specimen()
+    path = handmade()
     loss, gradient = path.plot()
     shown = path.ts > 0
     for axes, values, words in ((loss, path.losses, "loss L"), (gradient, path.grad_norms, "‖∇L‖")):
@@ -24,7 +24,7 @@ def test_the_figure_shows_the_numbers_of_the_path_on_labelled_axes():
 
 
 def test_every_event_has_its_line_and_its_name():
-    path = specimen()
+    path = handmade()
     loss, gradient = path.plot()
     for axes in (loss, gradient):
         marks = [line.get_xdata()[0] for line in axes.lines[1:]]
@@ -37,22 +37,22 @@ def test_every_event_has_its_line_and_its_name():
 
 def test_pyplot_is_not_touched_where_nobody_uses_it(monkeypatch):
     monkeypatch.delitem(sys.modules, "matplotlib.pyplot", raising=False)
-    axes = specimen().plot()
+    axes = handmade().plot()
     assert "matplotlib.pyplot" not in sys.modules
     axes[0].figure.savefig("/dev/null", format="png")
 
 
 def test_the_figure_is_drawn_on_given_axes():
     given = Figure().subplots(2, 1)
-    assert specimen().plot(given)[1] is given[1]
+    assert handmade().plot(given)[1] is given[1]
     with pytest.raises(AxesError, match="given 1 axes, expected 2"):
-        specimen().plot([given[0]])
+        handmade().plot([given[0]])
 
 
 def test_values_below_zero_or_not_finite_leave_the_axis_linear_and_the_rest_drawn():
     losses = np.linspace(1, -1, 40)
     losses[4] = np.nan
-    path = specimen(losses=losses, ts=np.linspace(0, 5, 40))
+    path = handmade(losses=losses, ts=np.linspace(0, 5, 40))
     axes = path.plot()[0]
     assert axes.get_xscale() == "log"
     assert axes.get_yscale() == "linear"
@@ -60,5 +60,5 @@ def test_values_below_zero_or_not_finite_leave_the_axis_linear_and_the_rest_draw
 
 
 def test_dollar_signs_in_names_are_not_typeset(tmp_path):
-    path = specimen(info={"kind": "flow", "problem": "cost $x_1", "method": "a$\\badmath$"})
+    path = handmade(info={"kind": "flow", "problem": "cost $x_1", "method": "a$\\badmath$"})
     path.plot()[0].figure.savefig(tmp_path / "figure.svg")

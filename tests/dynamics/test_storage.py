@@ -8,7 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from tests.dynamics.specimen import specimen
+from tests.dynamics.handmade import handmade
 from thetadot.dynamics import Path
 from thetadot.dynamics.storage import PathFileError
 
@@ -20,7 +20,7 @@ def same_bits(one, other):
 
 
 def test_every_array_comes_back_to_the_bit(tmp_path):
-    path = specimen()
+    path = handmade()
     path.losses[3], path.grad_norms[5], path.thetas[7, 2] = np.nan, -0.0, np.nextafter(1.0, 2.0)
     path.save(tmp_path / "path.npz")
     back = Path.load(tmp_path / "path.npz")
@@ -37,7 +37,7 @@ def test_every_array_comes_back_to_the_bit(tmp_path):
 
 
 def test_everything_that_is_no_array_comes_back_as_it_was(tmp_path):
-    path = specimen()
+    path = handmade()
     path.save(tmp_path / "path.npz")
     back = Path.load(tmp_path / "path.npz")
     assert (back.outcome, back.reason, back.degenerate) == (path.outcome, path.reason, path.degenerate)
@@ -57,7 +57,7 @@ def test_everything_that_is_no_array_comes_back_as_it_was(tmp_path):
 
 
 def test_a_path_with_nothing_optional_comes_back(tmp_path):
-    path = specimen(observed={}, events=(), state=None, layout=None, polished=None)
+    path = handmade(observed={}, events=(), state=None, layout=None, polished=None)
     path.save(tmp_path / "bare")
     back = Path.load(tmp_path / "bare")
     assert os.listdir(tmp_path) == ["bare"]
@@ -66,7 +66,7 @@ def test_a_path_with_nothing_optional_comes_back(tmp_path):
 
 
 def test_the_file_holds_no_pickle(tmp_path):
-    path = specimen()
+    path = handmade()
     path.save(tmp_path / "path.npz")
     with zipfile.ZipFile(tmp_path / "path.npz") as archive:
         for name in archive.namelist():
@@ -91,7 +91,7 @@ def test_a_file_of_a_newer_version_says_to_update(tmp_path):
 
 def test_a_save_that_fails_leaves_the_old_file_as_it_was(tmp_path, monkeypatch):
     file = tmp_path / "path.npz"
-    specimen(seed=1).save(file)
+    handmade(seed=1).save(file)
     before = file.read_bytes()
 
     def fail(descriptor):
@@ -99,5 +99,5 @@ def test_a_save_that_fails_leaves_the_old_file_as_it_was(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(OSError, match="no space"):
-        specimen(seed=2).save(file)
+        handmade(seed=2).save(file)
     assert file.read_bytes() == before

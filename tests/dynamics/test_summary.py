@@ -5,13 +5,13 @@ import re
 
 import numpy as np
 
-from tests.dynamics.specimen import specimen
+from tests.dynamics.handmade import handmade
 from thetadot.dynamics import Accuracy, Outcome
 from thetadot.dynamics.wording import number
 
 
 def test_the_summary_names_outcome_loss_accuracy_and_cost_on_one_screen():
-    path = specimen()
+    path = handmade()
     text = repr(path)
     lines = text.splitlines()
     assert len(lines) <= 18
@@ -32,15 +32,15 @@ def test_the_summary_names_outcome_loss_accuracy_and_cost_on_one_screen():
 
 
 def test_a_missed_accuracy_is_said_in_capitals():
-    text = repr(specimen(accuracy=Accuracy(1e-6, 2e-5, 1e-9, 1e-9)))
+    text = repr(handmade(accuracy=Accuracy(1e-6, 2e-5, 1e-9, 1e-9)))
     assert "MISSED" in text
 
 
 def test_a_path_that_is_empty_or_not_finite_still_has_a_summary():
-    path = specimen()
+    path = handmade()
     nothing = {name: getattr(path, name)[:0] for name in ("ts", "thetas", "losses", "grad_norms", "steps")}
-    assert "nothing saved" in repr(specimen(**nothing, observed={}, outcome=Outcome.INTERRUPTED))
-    wild = specimen(losses=np.full(40, np.inf), grad_norms=np.full(40, np.nan), outcome=Outcome.DIVERGED)
+    assert "nothing saved" in repr(handmade(**nothing, observed={}, outcome=Outcome.INTERRUPTED))
+    wild = handmade(losses=np.full(40, np.inf), grad_norms=np.full(40, np.nan), outcome=Outcome.DIVERGED)
     assert "DIVERGED" in repr(wild)
     assert "<svg" not in wild._repr_html_()
 
@@ -60,7 +60,7 @@ class Tags(html.parser.HTMLParser):
 
 def test_the_notebook_table_shows_what_the_summary_shows_and_escapes_it():
     hostile = '<script>alert("x")</script>'
-    path = specimen(reason=hostile, info={"kind": "flow", "problem": hostile, "method": hostile})
+    path = handmade(reason=hostile, info={"kind": "flow", "problem": hostile, "method": hostile})
     text = path._repr_html_()
     assert "script" not in Tags(text).tags
     assert "&lt;script&gt;" in text
@@ -68,7 +68,7 @@ def test_the_notebook_table_shows_what_the_summary_shows_and_escapes_it():
 
 
 def test_the_sparkline_follows_the_loss_on_logarithmic_axes():
-    path = specimen()
+    path = handmade()
     points = re.search(r'points="([^"]*)"', path._repr_html_()).group(1)
     x, y = np.array([[float(part) for part in pair.split(",")] for pair in points.split()]).T
     drawn = path.ts > 0

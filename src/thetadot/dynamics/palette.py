@@ -1,10 +1,11 @@
 """Colours and line styles of every figure: one colour for each rule, one dash pattern for each member.
 
-The colours are told apart with the common colour-vision deficiencies and stand out by at least 3:1 from their
-paper (tested); every light colour has its dark twin, so that a figure can change with the reader's theme.
+The colours are told apart with the common colour-vision deficiencies and stand out by at least 4.5:1 from
+their paper (tested); every light colour has its dark twin, so that a figure can change with the reader's
+theme.
 """
 
-RULES = ("#0b5fae", "#c2410c", "#00755e", "#a3307f", "#7d5a00", "#5a6672")
+RULES = ("#0b57d0", "#b85600", "#178256", "#801782", "#573e0f", "#4b5560")
 """Colour of the main rule, then of each comparison; a seventh rule starts again from the second."""
 
 INK = "#1a1f24"
@@ -13,20 +14,20 @@ GRID = "#dfe3e8"
 PAPER = "#fefefe"
 """White, but not the default white of the drawing libraries, which they would leave out of what they
 write."""
-EVENT = "#8a2be2"
+EVENT = "#111417"
 
 DARK = {
-    "#0b5fae": "#6cb6ff",
-    "#c2410c": "#ff9b5e",
-    "#00755e": "#3ecfa8",
-    "#a3307f": "#f28fcf",
-    "#7d5a00": "#e3bf4b",
-    "#5a6672": "#b6c1cc",
+    "#0b57d0": "#4d9fff",
+    "#b85600": "#ffb066",
+    "#178256": "#8ff0c8",
+    "#801782": "#e060b0",
+    "#573e0f": "#f5e663",
+    "#4b5560": "#b6c1cc",
     INK: "#e9edf1",
     MUTED: "#a6b0ba",
     GRID: "#343c45",
     PAPER: "#171b20",
-    EVENT: "#c79bff",
+    EVENT: "#f4f6f8",
 }
 """The dark twin of every light colour above."""
 

@@ -1,0 +1,129 @@
+"""What a report tells of a run: its paths, how they ended, and where everything came from."""
+
+import dataclasses
+import platform
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from thetadot import __version__
+from thetadot.dynamics.path import Path
+from thetadot.errors import ThetadotError
+from thetadot.report.series import Series, rule_name
+
+DRAWN_MEMBERS = 6
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """A run as its report needs it.
+
+    Attributes:
+        name, status: of the run.
+        drawn: the members that every figure draws one by one (at most 6), under all rules, with their
+        weights.
+        everyone: all members under all rules; those that are not drawn come without their weights.
+        missing: what is not committed yet, in words.
+        notes: what a reader must know first: damaged rows, an unfinished run.
+        configuration: the resolved study file.
+        facts: where it came from: run id, versions, date.
+    """
+
+    name: str
+    status: str
+    drawn: tuple[Series, ...]
+    everyone: tuple[Series, ...]
+    missing: tuple[str, ...]
+    notes: tuple[str, ...]
+    configuration: str
+    facts: Mapping[str, str]
+
+    @property
+    def main(self) -> tuple[Series, ...]:
+        """All members under the main rule."""
+        return tuple(item for item in self.everyone if item.main)
+
+    @property
+    def first(self) -> Series | None:
+        """The series that stands for the run: the first that there is."""
+        return next(iter(self.drawn), None)
+
+
+def record_of(run: Any) -> Record:
+    """Read a run (`thetadot.open_run`) for its report; it may be unfinished or partly damaged."""
+    drawn, everyone, missing, notes = [], [], [], []
+    names: dict[int, str] = {}
+    for member in run.members:
+        for compare in (None, *getattr(run, "compared", ())):
+            rule = 0 if compare is None else compare + 1
+            path = _read(run, member, compare, missing, notes)
+            if path is None:
+                continue
+            names.setdefault(rule, rule_name(path))
+            item = Series(path, rule, member, _unique(names, rule))
+            if len({seen.member for seen in drawn} | {member}) <= DRAWN_MEMBERS:
+                drawn.append(item)
+            else:
+                item = dataclasses.replace(item, path=_without_weights(path))
+            everyone.append(item)
+    if run.status != "done":
+        notes.insert(
+            0, f"This run is not finished: its status is “{run.status}”. The report shows what is committed."
+        )
+    return Record(
+        name=str(getattr(run, "name", None) or run.directory.name),
+        status=str(run.status),
+        drawn=tuple(drawn),
+        everyone=tuple(everyone),
+        missing=tuple(missing),
+        notes=tuple(dict.fromkeys(notes)),
+        configuration=_configuration(run),
+        facts=_facts(run),
+    )
+
+
+def _read(run: Any, member: int, compare: int | None, missing: list[str], notes: list[str]) -> Path | None:
+    """A path of the run; what is damaged is noted, what is not there yet is listed."""
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            path = run.path(member, compare, skip_damaged=True)
+    except ThetadotError as problem:
+        missing.append(
+            f"member {member}" + ("" if compare is None else f", comparison {compare}") + f": {problem}"
+        )
+        return None
+    notes += [str(item.message) for item in caught]
+    return path
+
+
+def _unique(names: Mapping[int, str], rule: int) -> str:
+    """The name of a rule, numbered if an earlier rule has the same."""
+    twins = [other for other in sorted(names) if names[other] == names[rule] and other < rule]
+    return names[rule] + (f" ({len(twins) + 1})" if twins else "")
+
+
+def _without_weights(path: Path) -> Path:
+    nothing = np.zeros((len(path.ts), 0))
+    return dataclasses.replace(path, thetas=nothing, state=None, layout=None, events=(), polished=None)
+
+
+def _configuration(run: Any) -> str:
+    file = run.directory / "study.yaml"
+    return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+
+
+def _facts(run: Any) -> dict[str, str]:
+    manifest = getattr(run, "manifest", None)
+    facts = {}
+    if manifest is not None:
+        facts |= {
+            "run": manifest.run,
+            "begun": manifest.created,
+            "computed by": f"thetadot {manifest.package}",
+        }
+        facts |= dict(manifest.versions)
+    written = f"thetadot {__version__}, Python {platform.python_version()}"
+    return {key: str(value) for key, value in (facts | {"report written by": written}).items()}
