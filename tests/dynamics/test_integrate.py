@@ -112,7 +112,7 @@ def test_foreign_diffrax_solvers_run_and_are_certified_honestly(solver):
 
 @pytest.mark.parametrize("solver", [diffrax.Euler(), diffrax.KenCarp4(), 7])
 def test_solvers_that_cannot_are_refused(solver):
-    with pytest.raises(td.ThetadotError, match="no error estimate|several terms|must be a name"):
+    with pytest.raises(td.ThetadotError, match=r"no error estimate|several terms|must be a name"):
         td.flow(BOWL, jnp.ones(2), until=td.Until(time=1.0), solver=solver)
 
 

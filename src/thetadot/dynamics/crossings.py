@@ -6,8 +6,10 @@ import numpy as np
 from scipy.optimize import brentq
 
 from thetadot.dynamics import engine
-from thetadot.dynamics.engine import Carry, Program, Settings
+from thetadot.dynamics.carry import Carry, Located, Settings
+from thetadot.dynamics.engine import Program
 from thetadot.dynamics.events import Event
+from thetadot.dynamics.extension import substep
 from thetadot.dynamics.path import RecordedEvent
 
 _PIECES = 8
@@ -24,7 +26,7 @@ def locate(
     h = float(carry.last_h)
     lengths = h * np.arange(_PIECES + 1) / _PIECES
     lengths[-1] = h
-    samples = engine.substep(program, args, carry, settings, lengths)
+    samples = substep(program, args, carry, settings, lengths)
     values = np.asarray(samples.events)
     start = float(carry.last_time) + float(carry.last_time_low)
     roots: list[tuple[float, int, float]] = []
@@ -33,9 +35,7 @@ def locate(
         for piece in np.flatnonzero(np.asarray(signs)):
 
             def function(length: float, number: int = number) -> float:
-                return float(
-                    engine.substep(program, args, carry, settings, np.asarray([length])).events[0, number]
-                )
+                return float(substep(program, args, carry, settings, np.asarray([length])).events[0, number])
 
             low, high = lengths[piece], lengths[piece + 1]
             ends = values[piece, number], values[piece + 1, number]
@@ -44,12 +44,12 @@ def locate(
             elif ends[1] == 0:
                 root = high
             else:
-                root = brentq(function, low, high, xtol=max(1e-11 * abs(start), 1e-13 * h), rtol=1e-14)
+                root: Any = brentq(function, low, high, xtol=max(1e-11 * abs(start), 1e-13 * h))
             roots.append((float(root), number, float(ends[1])))
     found = []
     for root, number, after in sorted(roots):
         event = events[number]
-        point = engine.substep(program, args, carry, settings, np.asarray([root]))
+        point = substep(program, args, carry, settings, np.asarray([root]))
         theta = np.asarray(point.y[0])
         value = float(event.fn(point.y[0], args)) if event.kind != "zero" else float(point.events[0, number])
         found.append(RecordedEvent(event.name or "event", event.kind, start + root, theta, value))
@@ -58,9 +58,7 @@ def locate(
     return found, None
 
 
-def _at(
-    carry: Carry, point: engine.Located, root: float, number: int, after: float, samples: engine.Located
-) -> Carry:
+def _at(carry: Carry, point: Located, root: float, number: int, after: float, samples: Located) -> Carry:
     """The carry at an event inside the last step; the event itself counts as passed, so that resuming goes on."""
     events = np.asarray(point.events[0]).copy()
     events[number] = np.copysign(1e-300, after)

@@ -12,9 +12,10 @@ import numpy as np
 
 from thetadot.dynamics import engine, guards
 from thetadot.dynamics.accuracy import Stats
+from thetadot.dynamics.carry import Carry, Rows, Settings
 from thetadot.dynamics.clock import Clock
 from thetadot.dynamics.crossings import locate
-from thetadot.dynamics.engine import Carry, Program, Settings
+from thetadot.dynamics.engine import Program
 from thetadot.dynamics.events import Event
 from thetadot.dynamics.outcome import Outcome
 from thetadot.dynamics.path import RecordedEvent
@@ -71,7 +72,9 @@ class Record:
     hessians: int = 0
     seconds: float = 0.0
     polished: Polished | None = None
-    inherited: Stats = Stats()  # cost of earlier passes that are no longer kept
+    inherited: Stats = dataclasses.field(
+        default_factory=Stats
+    )  # cost of earlier passes that are no longer kept
 
     def rows(self, name: str) -> np.ndarray:
         """All rows of a column."""
@@ -133,7 +136,7 @@ def _one_chunk(task: Task, record: Record, attempts: int) -> None:
     record.carry, record.index = carry, record.index + int(passed)
 
 
-def _collect(record: Record, rows: engine.Rows, count: int, dense_count: int) -> None:
+def _collect(record: Record, rows: Rows, count: int, dense_count: int) -> None:
     fields = {
         "ts": rows.times,
         "thetas": rows.thetas,
@@ -213,13 +216,10 @@ def _guard_convergence(task: Task, record: Record) -> None:
         return record.end(Outcome.CONVERGED, f"{reached}, curvature not examined")
     found = guards.curvature(problem, carry.y)
     record.hessians += 1
-    if found.saddle and task.until.grad_norm and getattr(problem, "samples", None):
-        # Only risks of data are known to be bounded below by zero.
-        if guards.resolved(carry.y, float(carry.loss), task.until.grad_norm):
-            record.degenerate = True
-            return record.end(
-                Outcome.CONVERGED, f"{reached}; the loss left is below the tolerance's resolution"
-            )
+    bounded = getattr(problem, "samples", None) is not None  # risks of data are known to be ≥ 0
+    if found.saddle and bounded and guards.resolved(carry.y, float(carry.loss), task.until.grad_norm or 0.0):
+        record.degenerate = True
+        return record.end(Outcome.CONVERGED, f"{reached}; the loss left is below the tolerance's resolution")
     if not found.saddle:
         record.degenerate = found.degenerate
         kind = (

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
 
+from thetadot.dynamics.carry import Carry, Rows, Settings
 from thetadot.numerics.solvers.controller import accepted_factor, rejected_factor
 from thetadot.numerics.solvers.stepping import RightSide, Stepper
 
@@ -22,81 +23,6 @@ _MOST_REJECTIONS = 50
 _MOST_NONFINITE = 60
 _STIFF_STEPS = 15  # accepted steps at the stability limit before an explicit method is called stiff
 _OVERFLOW = 1e150
-
-
-class Settings(NamedTuple):
-    """Numbers that steer a run; traced, so that changing them compiles nothing."""
-
-    rtol: Float[Array, ""]
-    atol: Float[Array, " n"]  # used where `scale_guard` is 0
-    scale_guard: Float[Array, ""]  # factor of rtol times the running scale; 0 switches it off
-    floor: Float[Array, ""]  # smallest scale
-    groups: Int[Array, " n"]  # group (layer) of each component
-    end: Float[Array, ""]
-    grad_norm: Float[Array, ""]  # 0: never
-    loss: Float[Array, ""]  # −inf: never
-    steps: Int[Array, ""]
-    polish: Float[Array, ""]  # gradient norm at which the first polish is tried; 0: never
-    every_step: Bool[Array, ""]
-    switch: Bool[Array, ""]  # report stiffness
-    time_scale: Float[Array, ""]
-    base_loss: Float[Array, ""]  # L(0)
-    pieces: Float[Array, ""]  # least number of steps between two save times
-
-
-class Carry(NamedTuple):
-    """The whole state of a run."""
-
-    time: Float[Array, ""]
-    time_low: Float[Array, ""]  # compensation: the time is time + time_low
-    y: Float[Array, " n"]
-    field: Float[Array, " n"]
-    loss: Float[Array, ""]
-    h: Float[Array, ""]
-    previous_error: Float[Array, ""]
-    squared_speed: Float[Array, ""]  # ∫|F|²dt so far
-    trigger: Float[Array, ""]  # gradient norm at which the convergence guard looks next
-    polish: Float[Array, ""]  # gradient norm at which a polish is tried next
-    events: Float[Array, " events"]  # event functions at y
-    stiff: Int[Array, ""]
-    rejections: Int[Array, ""]  # in a row
-    nonfinite: Int[Array, ""]  # rejections of non-finite states, weighted against accepted steps
-    accepted: Int[Array, ""]
-    rejected: Int[Array, ""]
-    evaluations: Int[Array, ""]
-    jacobians: Int[Array, ""]
-    last_time: Float[Array, ""]  # start of the last accepted step
-    last_time_low: Float[Array, ""]
-    last_y: Float[Array, " n"]
-    last_field: Float[Array, " n"]
-    last_h: Float[Array, ""]
-    cap: Float[Array, ""]  # largest step until the next save time
-    unsaved: Bool[Array, ""]  # a row is due now
-    status: Int[Array, ""]
-
-
-class Rows(NamedTuple):
-    """Buffers of saved rows and, with dense output, of steps."""
-
-    times: Float[Array, " rows"]
-    thetas: Float[Array, "rows n"]
-    losses: Float[Array, " rows"]
-    grad_norms: Float[Array, " rows"]
-    steps: Int[Array, " rows"]
-    observed: Any
-    step_times: Float[Array, " dense"]
-    step_lows: Float[Array, " dense"]
-    step_states: Float[Array, "dense n"]
-
-
-class Located(NamedTuple):
-    """A state inside a step."""
-
-    y: Float[Array, "*k n"]
-    field: Float[Array, "*k n"]
-    loss: Float[Array, "*k"]
-    events: Float[Array, "*k events"]
-    squared_speed: Float[Array, "*k"]  # of the step up to there
 
 
 class Program(eqx.Module):
@@ -111,9 +37,7 @@ class Program(eqx.Module):
     rows: int = eqx.field(static=True)
     dense_rows: int = eqx.field(static=True)
 
-    def event_values(
-        self, y: Float[Array, " n"], field: Float[Array, " n"], args: Any
-    ) -> Float[Array, " events"]:
+    def event_values(self, y: Float[Any, " n"], field: Float[Any, " n"], args: Any) -> Float[Any, " events"]:
         """Each event's function, or its rate along the flow for minima and maxima."""
         values = []
         for fn, kind, _ in self.events:
@@ -124,7 +48,7 @@ class Program(eqx.Module):
             values.append(jnp.asarray(value, y.dtype).reshape(()))
         return jnp.stack(values) if values else jnp.zeros((0,), y.dtype)
 
-    def tolerance(self, y: Float[Array, " n"], candidate: Float[Array, " n"], settings: Settings):
+    def tolerance(self, y: Float[Any, " n"], candidate: Float[Any, " n"], settings: Settings):
         """Error per component that counts as 1. The absolute part follows the running scale of each layer: a fixed
         number above a small initialisation's scale would freeze it at the origin."""
         square = jnp.maximum(y**2, candidate**2)
@@ -159,10 +83,10 @@ def two_sum(high, low, addend):
 def begin(
     program: Program,
     args: Any,
-    y: Float[Array, " n"],
+    y: Float[Any, " n"],
     settings: Settings,
-    first_save: Float[Array, ""],
-    unsaved: Bool[Array, ""],
+    first_save: Float[Any, ""],
+    unsaved: Bool[Any, ""],
 ) -> Carry:
     """The carry at the start, with a first step size after Hairer, Nørsett & Wanner (1993), §II.4."""
     field, loss = program.right_side.evaluate(y, args)
@@ -185,19 +109,20 @@ def begin(
     return Carry(
         time=zero, time_low=zero, y=y, field=field, loss=loss,
         h=jnp.where(jnp.isfinite(h) & (h > 0), h, 1e-6), previous_error=zero + 1.0, squared_speed=zero,
-        trigger=settings.grad_norm, polish=settings.polish, events=program.event_values(y, field, args), stiff=count, rejections=count,
-        nonfinite=count, accepted=count, rejected=count, evaluations=count + 2, jacobians=count,
-        last_time=zero, last_time_low=zero, last_y=y, last_field=field, last_h=zero, cap=cap, unsaved=unsaved, status=count,
+        trigger=settings.grad_norm, polish=settings.polish, events=program.event_values(y, field, args),
+        stiff=count, rejections=count, nonfinite=count, accepted=count, rejected=count, evaluations=count + 2,
+        jacobians=count, last_time=zero, last_time_low=zero, last_y=y, last_field=field, last_h=zero, cap=cap,
+        unsaved=unsaved, status=count,
     )  # fmt: skip
 
 
 class _Loop(NamedTuple):
     carry: Carry
     rows: Rows
-    cursor: Int[Array, ""]
-    dense_cursor: Int[Array, ""]
-    index: Int[Array, ""]
-    attempts: Int[Array, ""]
+    cursor: Int[Any, ""]
+    dense_cursor: Int[Any, ""]
+    index: Int[Any, ""]
+    attempts: Int[Any, ""]
 
 
 @eqx.filter_jit
@@ -206,9 +131,9 @@ def chunk(
     args: Any,
     carry: Carry,
     settings: Settings,
-    save_times: Float[Array, " block"],
-    most_attempts: Int[Array, ""],
-) -> tuple[Carry, Rows, Int[Array, ""], Int[Array, ""], Int[Array, ""]]:
+    save_times: Float[Any, " block"],
+    most_attempts: Int[Any, ""],
+) -> tuple[Carry, Rows, Int[Any, ""], Int[Any, ""], Int[Any, ""]]:
     """Advance a run by at most `most_attempts` iterations (each a save or an attempted step).
 
     `save_times` are those ahead; the last one only says where the one before it leads to.
@@ -242,8 +167,11 @@ def chunk(
     def body(loop: _Loop):
         due = save_times[loop.index]
         at_save = (loop.carry.time == due) & (loop.carry.time_low == 0)
-        saved = jax.lax.cond(at_save | loop.carry.unsaved, lambda: _save(program, args, settings, save_times, loop, at_save),
-                             lambda: _attempt(program, args, settings, loop, due))  # fmt: skip
+        saved = jax.lax.cond(
+            at_save | loop.carry.unsaved,
+            lambda: _save(program, args, settings, save_times, loop, at_save),
+            lambda: _attempt(program, args, settings, loop, due),
+        )
         return saved._replace(attempts=loop.attempts + 1)
 
     zero = jnp.asarray(0, jnp.int64)
@@ -389,38 +317,3 @@ def _hermite_values(program: Program, args: Any, carry: Carry, step, h):
         return program.event_values(y, slope, args)
 
     return jax.lax.map(at, jnp.asarray([0.25, 0.5, 0.75], carry.y.dtype))
-
-
-@eqx.filter_jit
-def substep(
-    program: Program, args: Any, carry: Carry, settings: Settings, lengths: Float[Array, " k"]
-) -> Located:
-    """States, fields, losses and event values at `lengths` into the last accepted step, each by one step of the
-    method itself: the continuous extension has the accuracy of the run and ends at its step exactly."""
-
-    def at(length):
-        tolerance = program.tolerance(carry.last_y, carry.last_y, settings)
-        step = program.stepper.step(
-            program.right_side, args, carry.last_y, carry.last_field, length, tolerance
-        )
-        y = jnp.where(length > 0, step.y, carry.last_y)
-        field = jnp.where(length > 0, step.field, carry.last_field)
-        return Located(y, field, step.loss, program.event_values(y, field, args), step.squared_speed)
-
-    return jax.lax.map(at, lengths)
-
-
-@eqx.filter_jit
-def evaluate_dense(
-    program: Program, args: Any, settings: Settings, states: Float[Array, "k n"], lengths: Float[Array, " k"]
-):
-    """States `lengths` after each of the given step starts, by one step of the method."""
-
-    def at(pair):
-        y, length = pair
-        field, _ = program.right_side.evaluate(y, args)
-        tolerance = program.tolerance(y, y, settings)
-        moved = program.stepper.step(program.right_side, args, y, field, length, tolerance).y
-        return jnp.where(length > 0, moved, y)
-
-    return jax.lax.map(at, (states, lengths))

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from thetadot.dynamics import certification, drive, engine
+from thetadot.dynamics import certification, drive
 from thetadot.dynamics.accuracy import Accuracy, Stats
 from thetadot.dynamics.clock import Clock
 from thetadot.dynamics.drive import Record, Task
+from thetadot.dynamics.extension import evaluate_dense
 from thetadot.dynamics.outcome import Outcome
 from thetadot.dynamics.path import Path
 from thetadot.dynamics.snapshot import Snapshot
@@ -75,6 +76,10 @@ def _unfinished(record: Record) -> bool:
     return record.outcome is None or record.outcome.resumable
 
 
+def _failed(record: Record) -> bool:
+    return record.outcome is not None and record.outcome.failed
+
+
 def _passes(plan: Plan, records: list[Record], tolerances: list[float], estimates: list[float]) -> None:
     """Advance pass after pass; `records` keeps the last two, `estimates` the comparison of each neighbouring pair."""
     while True:
@@ -82,7 +87,7 @@ def _passes(plan: Plan, records: list[Record], tolerances: list[float], estimate
         task = at_tolerance(plan.task, tolerances[-1])
         if record.outcome is None:
             drive.advance(task, record, plan.clock)
-        if _unfinished(record) or not plan.certify or record.outcome.failed:
+        if _unfinished(record) or not plan.certify or _failed(record):
             return
         if len(records) > 1:
             before = records[-2]
@@ -110,9 +115,10 @@ def _start(plan: Plan, resume: Path | None) -> tuple[list[Record], list[float]]:
             f"this path holds no state of a {plan.identity['kind']}: only paths that one returned can be resumed"
         )
     for key, value in plan.identity.items():
-        if snapshot.meta["identity"].get(key) != value:
+        before = snapshot.meta["identity"].get(key)
+        if before != value:
             raise ResumeError(
-                f"resume: {key} was {snapshot.meta['identity'].get(key)!r} and is now {value!r}; pass the same, or start anew"
+                f"resume: {key} was {before!r} and is now {value!r}; pass the same, or start anew"
             )
     if not np.array_equal(snapshot.arrays["start"], np.asarray(task.y0)):
         raise ResumeError("resume: the start differs from the path's; pass the same theta0, or start anew")
@@ -156,11 +162,11 @@ def _path(
     task = plan.task
     shown = records[-1]
     # An unfinished check must not hide the finished run that it checks.
-    if len(records) > 1 and (_unfinished(shown) or shown.outcome.failed):
+    if len(records) > 1 and (_unfinished(shown) or _failed(shown)):
         shown = records[-2]
     position = records.index(shown)
-    outcome = records[-1].outcome if _unfinished(records[-1]) else shown.outcome
-    reason = records[-1].reason if _unfinished(records[-1]) else shown.reason
+    last = records[-1] if _unfinished(records[-1]) else shown
+    assert last.outcome is not None
     rtol = tolerances[-1] if position == len(records) - 1 else tolerances[-2]
     accuracy = Accuracy(
         target=plan.accuracy,
@@ -191,7 +197,8 @@ def _path(
     }
     return Path(
         ts=columns["ts"], thetas=columns["thetas"], losses=loss_rows, grad_norms=columns["grad_norms"],
-        steps=columns["steps"], observed=observed, events=tuple(shown.happened), outcome=outcome, reason=reason,
+        steps=columns["steps"], observed=observed, events=tuple(shown.happened),
+        outcome=last.outcome, reason=last.reason,
         degenerate=shown.degenerate, accuracy=accuracy, stats=_stats(task, records, shown),
         state=Snapshot(arrays, meta), info=info, layout=plan.layout, polished=shown.polished,
         _dense=_dense(task, shown, rtol) if plan.dense else None,
@@ -246,6 +253,6 @@ def _dense(task: Task, record: Record, rtol: float) -> Callable:
     def at(times: np.ndarray) -> np.ndarray:
         index = np.clip(np.searchsorted(starts, times, side="right") - 1, 0, len(starts) - 1)
         lengths = np.maximum(times - starts[index], 0.0)
-        return np.asarray(engine.evaluate_dense(program, task.args, settings, states[index], lengths))
+        return np.asarray(evaluate_dense(program, task.args, settings, states[index], lengths))
 
     return at

@@ -1,11 +1,12 @@
 """The last digits of a minimum by Newton's method, where that is honest."""
 
 import dataclasses
+from typing import Any
 
 import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from thetadot.problems import Problem
 
@@ -37,7 +38,7 @@ class Polished:
 
 
 @eqx.filter_jit
-def _expand(problem: Problem, theta: Float[Array, " P"]):
+def _expand(problem: Problem, theta: Any):
     loss, gradient = problem.value_and_grad(theta)
     return loss, gradient, problem.hessian(theta)
 

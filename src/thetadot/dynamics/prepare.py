@@ -10,8 +10,9 @@ import jax
 import numpy as np
 
 from thetadot.dynamics import certification
+from thetadot.dynamics.carry import Settings
 from thetadot.dynamics.drive import Task
-from thetadot.dynamics.engine import Program, Settings
+from thetadot.dynamics.engine import Program
 from thetadot.dynamics.events import Event
 from thetadot.dynamics.saves import SaveGrid, SavesError, save_grid
 from thetadot.dynamics.solver_choice import choose
