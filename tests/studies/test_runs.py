@@ -120,6 +120,8 @@ def test_a_run_holds_what_flow_and_descend_return(whole):
         assert whole.path(member, 0).thetas.tobytes() == beside.thetas.tobytes()
     assert len(whole.paths()) == len(whole.paths(compare=0)) == 2
     assert "global error" in repr(whole)
+    assert "<td" in whole._repr_html_()
+    assert whole._repr_html_().count("<tr>") == 5
 
 
 def test_slices_of_any_length_give_the_same_bits(whole, valley, tmp_path):

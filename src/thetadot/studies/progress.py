@@ -47,12 +47,13 @@ class Lines:
 
     def __init__(self, stream: TextIO | None = None):
         self._stream = stream or sys.stderr
-        self._prefix = ""
+        self._count = self._prefix = ""
         self._last = time.perf_counter()
 
     def begin(self, title: str, number: int, total: int) -> None:
         """Remember what runs."""
-        self._prefix = f"[{number}/{total}] {title}"
+        self._count = f"[{number}/{total}]"
+        self._prefix = f"{self._count} {title}"
         self._last = time.perf_counter()
 
     def advance(self, fraction: float | None, text: str) -> None:
@@ -65,7 +66,7 @@ class Lines:
 
     def end(self, title: str, path: Path) -> None:
         """A line with the outcome."""
-        print(f"{self._prefix}: {path.outcome.name}, {path.reason}", file=self._stream, flush=True)
+        print(f"{self._count} {title}: {path.outcome.name}, {path.reason}", file=self._stream, flush=True)
 
     def close(self) -> None:
         """Nothing."""

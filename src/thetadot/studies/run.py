@@ -294,6 +294,11 @@ class Run:
             lines.append(f"  member {line.member}{rule}: {line.outcome or 'not begun'}{loss}{accuracy}")
         return "\n".join(lines)
 
+    def _repr_html_(self) -> str:
+        from thetadot.studies.summary import as_html
+
+        return as_html(self)
+
 
 def open_run(directory: str | FilePath) -> Run:
     """Open a run directory (or its manifest.json) for reading, whether or not it is still being written.

@@ -1,5 +1,6 @@
 """A run as a table for the terminal and as plain data for machines."""
 
+import html
 import math
 from typing import Any
 
@@ -63,32 +64,57 @@ def _finite(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else value
 
 
+HEADS = (
+    "member",
+    "rule",
+    "outcome",
+    "time",
+    "loss",
+    "‖∇L‖",
+    "accuracy",
+    "energy defect",
+    "gradients",
+    "seconds",
+)
+
+
+def _cells(line: MemberSummary) -> tuple[str, ...]:
+    """The texts of a line, in the order of `HEADS`."""
+    told = line.accuracy
+    is_map = line.compare is not None or (told is not None and math.isnan(told.rtol))
+    defect = None if told is None or math.isnan(told.energy_defect) else told.energy_defect
+    return (
+        str(line.member), line.rule, line.outcome or line.reason, number(line.time), number(line.loss),
+        number(line.grad_norm), accuracy_words(told, is_map), number(defect, 2), f"{line.gradients:,}",
+        number(line.seconds),
+    )  # fmt: skip
+
+
 def as_table(run: Run) -> Any:
     """The run as a rich table: one line per member and rule."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table(title=f"{run.name}: {run.status}", title_justify="left", box=None, pad_edge=False)
-    for head in ("member", "rule", "outcome"):
-        table.add_column(head)
-    for head in ("time", "loss", "‖∇L‖"):
-        table.add_column(head, justify="right", no_wrap=True)
-    table.add_column("accuracy")
-    for head in ("energy defect", "gradients", "seconds"):
-        table.add_column(head, justify="right", no_wrap=True)
+    for head in HEADS:
+        is_text = head in ("member", "rule", "outcome", "accuracy")
+        table.add_column(head, justify="left" if is_text else "right", no_wrap=not is_text)
     for line in run.table():
-        told = line.accuracy
-        defect = None if told is None or math.isnan(told.energy_defect) else told.energy_defect
-        cells = (
-            str(line.member), line.rule, line.outcome or line.reason, number(line.time), number(line.loss),
-            number(line.grad_norm), accuracy_words(told, line.compare is not None or
-            math.isnan(getattr(told, "rtol", 0.0))), number(defect, 2), f"{line.gradients:,}",
-            number(line.seconds),
-        )  # fmt: skip
-        table.add_row(
-            *(Text(cell) for cell in cells), style="bold red" if told is not None and told.missed else ""
-        )
+        missed = line.accuracy is not None and line.accuracy.missed
+        table.add_row(*(Text(cell) for cell in _cells(line)), style="bold red" if missed else "")
     return table
+
+
+def as_html(run: Run) -> str:
+    """The run as a small table for notebooks, light or dark."""
+    cell = 'style="text-align:left;padding:1px 12px 1px 0"'
+    heads = "".join(f'<th scope="col" {cell}>{html.escape(head)}</th>' for head in HEADS)
+    rows = "".join(
+        "<tr>" + "".join(f"<td {cell}>{html.escape(text)}</td>" for text in _cells(line)) + "</tr>"
+        for line in run.table()
+    )
+    title = html.escape(f"Run {run.name}: {run.status}, in {run.directory}")
+    return f"<div><strong>{title}</strong><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>"
 
 
 def accuracy_words(accuracy: Accuracy | None, is_map: bool = False) -> str:
