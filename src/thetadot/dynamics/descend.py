@@ -92,7 +92,7 @@ def descend(
         >>> print(path.outcome.name, path.ts[-1], abs(path.thetas[-1, 0] - 0.9**50) < 1e-15)
         REACHED_STEPS 5.0 True
     """
-    theta = _check(problem, theta0, rule, n_steps, until)
+    theta = check_arguments(problem, theta0, rule, n_steps, until)
     observables = resolve_observables(observe, problem)
     watched = resolve_events(events)
     check_observables(observables, theta, problem)
@@ -141,7 +141,7 @@ def descend(
     return run(plan, resume, throw)
 
 
-def _check(problem: Any, theta0: Any, rule: Any, n_steps: Any, until: Any) -> Any:
+def check_arguments(problem: Any, theta0: Any, rule: Any, n_steps: Any, until: Any) -> Any:
     """θ0 as a vector; raises for arguments that make no sense."""
     if not isinstance(problem, Problem):
         raise DescendArgumentError(f"problem is a {type(problem).__name__}: expected a thetadot Problem")

@@ -66,6 +66,7 @@ class Bounds(NamedTuple):
     """Where a chunk ends; traced, so that changing them compiles nothing."""
 
     loss: Float[Array | np.ndarray, ""]
+    grad_norm: Float[Array | np.ndarray, ""]  # returns where ‖∇L‖ exceeds this; infinite: nowhere
     targets: Int[Array | np.ndarray, " rows_and_1"]  # steps of the rows, then the last step
     wanted: Int[Array | np.ndarray, ""]  # number of rows
 
@@ -90,6 +91,7 @@ class Chunk(NamedTuple):
     grad_norm: Float[Array, ""]  # at the position, or at the last row
     low_loss: Bool[Array, ""]  # the loss has fallen to its bound
     low_gradient: Bool[Array, ""]
+    high_gradient: Bool[Array, ""]
     finite: Bool[Array, ""]  # θ is
 
 
@@ -175,18 +177,20 @@ def advance(program: Program, position: Position, bounds: Bounds) -> Chunk:
     )
     moving = outer.moving
     if program.rule.sees_theta:
-        low = _low(program, bounds, least, moving)
+        reached = _reached(program, bounds, least, moving)
         grad_norm = jnp.sqrt(_square(moving.gradient))
     else:
-        low = outer.stop & (outer.loss <= bounds.loss), outer.stop & (outer.grad_norm <= position.trigger)
         grad_norm = outer.grad_norm
+        reached = tuple(
+            outer.stop & flag for flag in _row_reached(bounds, position.trigger, outer.loss, grad_norm)
+        )
     position = position._replace(state=moving.state, n=moving.n, loss=moving.loss, gradient=moving.gradient)
     fired, earlier = jnp.zeros(position.values.shape, bool), position.values
     if moving.watch is not None:
         values, slopes, before, earlier, fired = moving.watch
         position = position._replace(values=values, slopes=slopes, before=before)
     finite = jnp.all(jnp.isfinite(program.theta(moving.state)))
-    return Chunk(position, outer.rows, outer.row, fired, earlier, grad_norm, *low, finite)
+    return Chunk(position, outer.rows, outer.row, fired, earlier, grad_norm, *reached, finite)
 
 
 def _square(gradient: Float[Array, " P"]) -> Float[Array, ""]:
@@ -198,10 +202,18 @@ def _least_square(trigger: Float[Array, ""]) -> Float[Array, ""]:
     return jnp.where(trigger >= 0, trigger**2, -1.0)
 
 
-def _low(program: Program, bounds: Bounds, least: Float[Array, ""], moving: _Moving):
-    """Whether L and ∇L have fallen to their bounds, for rules that see them."""
+def _reached(program: Program, bounds: Bounds, least: Float[Array, ""], moving: _Moving):
+    """Whether L and ∇L have fallen to their bounds and ∇L has risen above its own, for rules that see them."""
     low_loss = moving.loss <= bounds.loss if program.keeps_loss else jnp.asarray(False)
-    return low_loss, _square(moving.gradient) <= least
+    square = _square(moving.gradient)
+    return low_loss, square <= least, square > bounds.grad_norm**2
+
+
+def _row_reached(
+    bounds: Bounds, trigger: Float[Array, ""], loss: Float[Array, ""], grad_norm: Float[Array, ""]
+):
+    """The same at a row, for the others."""
+    return loss <= bounds.loss, grad_norm <= trigger, grad_norm > bounds.grad_norm
 
 
 def _measure(program: Program, moving: _Moving) -> tuple[Any, Any, Any]:
@@ -223,8 +235,8 @@ def _to_next_row(
     def going_on(moving: _Moving):
         go = (moving.n < target) & ~outer.stop
         if program.rule.sees_theta:
-            low_loss, low_gradient = _low(program, bounds, least, moving)
-            go = go & ~low_loss & ~low_gradient
+            low_loss, low_gradient, high_gradient = _reached(program, bounds, least, moving)
+            go = go & ~(low_loss | low_gradient | high_gradient)
         return go if moving.watch is None else go & ~jnp.any(moving.watch.fired)
 
     moving = jax.lax.while_loop(going_on, lambda m: _step(program, m), outer.moving)
@@ -242,7 +254,8 @@ def _to_next_row(
     )
     stop = outer.stop
     if not program.rule.sees_theta:
-        stop = stop | (due & ((loss <= bounds.loss) | (grad_norm <= trigger)))
+        low_loss, low_gradient, high_gradient = _row_reached(bounds, trigger, loss, grad_norm)
+        stop = stop | (due & (low_loss | low_gradient | high_gradient))
     return _Outer(moving, rows, outer.row + due.astype(jnp.int32), loss, grad_norm, stop, due)
 
 

@@ -65,12 +65,14 @@ class Plan:
         """Step n in words."""
         return f"step {n}, t = {self.time(n):.6g}"
 
-    def bounds(self, rows: Int[np.ndarray, " r"], goal: int) -> Bounds:
-        """Bounds of a chunk through these rows to this step."""
+    def bounds(self, position: Position, rows: Int[np.ndarray, " r"], goal: int) -> Bounds:
+        """Bounds of a chunk from a position through these rows to this step."""
         targets = np.full(self.program.rows + 1, goal, np.int32)
         targets[: rows.size] = rows
         loss = -np.inf if self.until is None or self.until.loss is None else self.until.loss
-        return Bounds(np.asarray(loss, float), targets, np.asarray(rows.size, np.int32))
+        # After a saddle the trigger is lower, until the gradient has grown again.
+        high = 2 * self.trigger if float(position.trigger) < self.trigger else np.inf
+        return Bounds(np.asarray(loss, float), np.asarray(high), targets, np.asarray(rows.size, np.int32))
 
 
 @dataclasses.dataclass(eq=False)

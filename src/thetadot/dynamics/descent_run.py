@@ -71,9 +71,14 @@ def _one_chunk(plan: Plan, record: Record, most_steps: int, most_rows: int) -> N
     # A chunk ends at its last row if there may be more before the goal.
     goal = int(rows[-1]) if rows.size == most_rows and rows[-1] <= goal else goal
     rows = rows[rows <= goal]
-    chunk = jax.block_until_ready(descent.advance(plan.program, record.position, plan.bounds(rows, goal)))
+    chunk = jax.block_until_ready(
+        descent.advance(plan.program, record.position, plan.bounds(record.position, rows, goal))
+    )
     if not bool(chunk.finite):
         return _find_divergence(plan, record, chunk, rows)
+    undefined = np.flatnonzero(np.isnan(np.asarray(chunk.rows.losses)[: int(chunk.count)]))
+    if undefined.size:
+        return _end_at(plan, record, chunk, rows, int(undefined[0]))
     events, terminal = _events(plan, chunk)
     record.collect(chunk, rows[: int(chunk.count)])
     record.happened.extend((int(chunk.position.n), event) for event in events)
@@ -96,6 +101,8 @@ def _judge(plan: Plan, record: Record, chunk: Chunk, terminal: RecordedEvent | N
     if bool(chunk.low_loss):
         loss = float(descent.loss_at(plan.program, record.position))
         return record.end(Outcome.REACHED_LOSS, f"the loss fell to {loss:.6g} at {plan.place(record.n)}")
+    if bool(chunk.high_gradient):
+        record.position = record.position._replace(trigger=jax.numpy.asarray(np.float64(plan.trigger)))
     if bool(chunk.low_gradient):
         _guard_convergence(plan, record, float(chunk.grad_norm))
     if record.outcome is None and record.n == plan.last and not _pending(plan, record).size:
@@ -139,7 +146,7 @@ def _guard_convergence(plan: Plan, record: Record, grad_norm: float) -> None:
             guards.InvariantManifoldWarning,
             stacklevel=2,
         )
-    # From here on the gradient must fall further to count again.
+    # The gradient must fall further, or grow in between, to count again.
     trigger = grad_norm / 10 if grad_norm > 0 else -1.0
     record.position = record.position._replace(trigger=jax.numpy.asarray(np.float64(trigger)))
 
@@ -166,7 +173,9 @@ def _last_row(plan: Plan, record: Record) -> None:
     if record.saved == record.n or (promised and record.rows):
         return
     here = np.asarray([record.n])
-    record.collect(descent.advance(plan.program, record.position, plan.bounds(here, record.n)), here)
+    record.collect(
+        descent.advance(plan.program, record.position, plan.bounds(record.position, here, record.n)), here
+    )
 
 
 def _find_divergence(plan: Plan, record: Record, chunk: Chunk, rows: Int[np.ndarray, " r"]) -> None:
@@ -176,7 +185,7 @@ def _find_divergence(plan: Plan, record: Record, chunk: Chunk, rows: Int[np.ndar
     wasted = high - int(low.n)
     while high - int(low.n) > 1:
         middle = (int(low.n) + high) // 2
-        trial = descent.advance(plan.program, low, plan.bounds(rows[:0], middle))
+        trial = descent.advance(plan.program, low, plan.bounds(low, rows[:0], middle))
         wasted += middle - int(low.n)
         if bool(trial.finite):
             low = trial.position
@@ -187,6 +196,16 @@ def _find_divergence(plan: Plan, record: Record, chunk: Chunk, rows: Int[np.ndar
     record.wasted += wasted
     record.end(Outcome.DIVERGED, f"the state stopped being finite at {plan.place(high)}")
     _last_row(plan, record)
+
+
+def _end_at(plan: Plan, record: Record, chunk: Chunk, rows: Int[np.ndarray, " r"], row: int) -> None:
+    """End at a row whose loss is not a number although θ is finite; the row itself is kept only if it is the first."""
+    n = int(rows[row])
+    record.wasted += int(chunk.position.n) - record.n
+    there = descent.advance(plan.program, record.position, plan.bounds(record.position, rows[:0], n))
+    record.collect(chunk, rows[: max(row, 1 - record.rows)])
+    record.position = there.position
+    record.end(Outcome.DIVERGED, f"the loss is not a number at {plan.place(n)}")
 
 
 def _text(record: Record) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -40,7 +41,9 @@ def rate_at(rate: Rate, n: Int[Array, ""]) -> Float[Array, ""]:
     """The value of a constant or a schedule at step n."""
     if not callable(rate):
         return rate
-    value = jnp.asarray(rate(n))
+    # Schedules, those of Optax too, mix n with floats, which strict promotion forbids.
+    with jax.numpy_dtype_promotion("standard"):
+        value = jnp.asarray(rate(n))
     if value.shape != ():
         raise RuleError(
             f"a schedule returned an array of shape {value.shape}: expected one number for each step n"
