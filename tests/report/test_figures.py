@@ -192,3 +192,25 @@ def test_what_cannot_be_drawn_is_refused_with_a_way_out():
 def test_figures_are_drawn_on_given_axes():
     given = Figure().subplots()
     assert figures.plot_loss(flow(), given) is given
+
+
+def test_members_that_are_first_saved_at_different_times_start_together_in_the_fan():
+    early, late = np.geomspace(1e-3, 10, 40), np.geomspace(1e-1, 10, 40)
+    paths = [
+        flow(
+            ts=np.concatenate([[0.0], ts]),
+            losses=np.concatenate([[size], size / (1 + ts)]),
+            grad_norms=np.ones(41),
+            thetas=np.ones((41, 2)),
+            steps=np.arange(41),
+            observed={},
+            layout=None,
+            events=(),
+        )
+        for ts, size in ((early, 1.0), (late, 4.0))
+    ]
+    line = figures.plot_fan(paths).lines[0]
+    x, y = line.get_data()
+    assert np.allclose(y, 2 / (1 + x), rtol=0.02), (
+        "the geometric mean of both members, from the first time on"
+    )

@@ -101,7 +101,7 @@ def test_the_plateau_between_two_falls_is_found_where_it_is():
     assert len(between) == 1
     plateau = between[0]
     assert abs(plateau.level - 2) < 0.05
-    assert np.all(np.abs(losses[plateau.first : plateau.last + 1] - plateau.level) <= 0.05 * 3)
+    assert np.all(np.abs(losses[plateau.first : plateau.last + 1] - plateau.level) <= 0.05 * plateau.level)
     assert 1.2 < plateau.start < 3
     assert 30 < plateau.stop < 80
     assert plateau.start < plateau.slowest < plateau.stop

@@ -21,9 +21,10 @@ from thetadot.report.charts import (
     sharpness_chart,
 )
 from thetadot.report.distance import distance_from_flow
+from thetadot.report.fan import fan_chart
 from thetadot.report.record import record_of
 from thetadot.report.series import FigureError, Paths, as_series
-from thetadot.report.space_charts import fan_chart, member_chart, plane_chart
+from thetadot.report.space_charts import member_chart, plane_chart
 from thetadot.report.still import draw
 
 

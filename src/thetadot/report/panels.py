@@ -15,10 +15,11 @@ from thetadot.report.charts import (
     sharpness_chart,
 )
 from thetadot.report.distance import Distance, distance_from_flow
+from thetadot.report.fan import fan_chart, fan_reading
 from thetadot.report.plane import principal_plane
 from thetadot.report.record import DRAWN_MEMBERS, Record
 from thetadot.report.series import Series
-from thetadot.report.space_charts import fan_chart, member_chart, plane_chart
+from thetadot.report.space_charts import member_chart, plane_chart
 
 FAN_FROM = 5
 
@@ -51,8 +52,8 @@ def main_panel(record: Record) -> Panel | None:
     """The loss, with events, plateaus and ends."""
     method = (
         "Diamonds are recorded events; broad strokes are plateaus, where the gradient norm had a minimum and "
-        "doubled again, as long as the loss stays within 5 % of its whole fall; a disc marks convergence, a "
-        "cross a breakdown."
+        "doubled again, as long as the loss changes by less than 5 % of what it still has to fall; "
+        "a disc marks convergence, a cross a breakdown."
     )
     return _shown(Panel("loss", loss_chart(record.drawn), readings.loss_reading(record.everyone), method))
 
@@ -79,7 +80,7 @@ def member_panels(record: Record) -> list[Panel]:
         method = (
             "Line: median of the members; band: the middle 80 % of them; those that broke down are left out."
         )
-        found.append(Panel("fan", fan_chart(record.everyone), readings.loss_reading(record.everyone), method))
+        found.append(Panel("fan", fan_chart(record.everyone), fan_reading(record.everyone), method))
     method = "The last finite loss of each member under each rule; a cross marks a path that broke down."
     reading = space_readings.member_reading(record.everyone)
     found.append(Panel("final-losses", member_chart(record.everyone), reading, method))
@@ -117,10 +118,14 @@ def _distance(record: Record) -> Iterator[Panel]:
             if distance is not None:
                 compared.append((item, distance))
     if compared:
+        hurry = any("momentum" in item.rule_name for item, _ in compared)
+        ahead = (
+            " A rule with momentum β runs ahead of the flow, about 1/(1 − β) times as fast." if hurry else ""
+        )
         method = (
             "Descent and flow start from the same weights and are compared at equal time t = steps × η. "
             "The flow between its saved rows is a spline; below the dotted line the figure cannot tell its "
-            "error from a distance."
+            "error from a distance." + ahead
         )
         yield Panel("distance", distance_chart(compared), readings.distance_reading(compared), method)
 

@@ -31,19 +31,20 @@ def plateaus(path: Path) -> tuple[Plateau, ...]:
     """The plateaus of a flow, in order.
 
     A plateau is where the saved gradient norm has a minimum after which it doubles again (so it is not the
-    end of the run); it lasts as long as the loss stays within 5 % of the run's total fall of its value there.
-    Its start and end are no finer than the rows that were saved. Descents, whose gradient norm may swing from
-    step to step, have none.
+    end of the run); it lasts as long as the loss differs from its value there by at most 5 % of what it still
+    has to fall. Its start and end are no finer than the rows that were saved. Descents, whose gradient norm
+    may swing from step to step, have none.
     """
     if path.info.get("kind") == "descent" or not np.isfinite(path.grad_norms).sum() >= 3:
         return ()
     rows = np.flatnonzero(np.isfinite(path.grad_norms) & (path.grad_norms > 0) & np.isfinite(path.losses))
-    losses, fall = path.losses[rows], float(np.ptp(path.losses[rows])) if rows.size else 0.0
-    if rows.size < 3 or fall <= 0:
+    losses = path.losses[rows]
+    if rows.size < 3 or not np.ptp(losses) > 0:
         return ()
     found = []
     for minimum in _minima(path.grad_norms[rows]):
-        near = np.abs(losses - losses[minimum]) <= FLATNESS * fall
+        left = losses[minimum] - losses.min()
+        near = np.abs(losses - losses[minimum]) <= FLATNESS * left
         first, last = _run_around(near, int(minimum))
         if last > first and not (found and found[-1].last >= rows[first]):
             found.append(_plateau(path, rows, first, last, int(minimum)))

@@ -147,7 +147,7 @@ def distance_reading(compared: Sequence[tuple[Series, Distance]]) -> str:
         of_rule = [(item, distance) for item, distance in compared if item.rule == rule]
         largest = max(float(_finite(distance.relative).max(initial=0.0)) for _, distance in of_rule)
         ends = [departure for _, distance in of_rule if (departure := _departure(distance)) is not None]
-        text = f"{of_rule[0][0].rule_name} strays from the flow by at most {number(100 * largest)} % of ‖θ‖"
+        text = f"{of_rule[0][0].rule_name} strays from the flow by at most {_share(largest)} ‖θ‖"
         if not ends:
             text += ", within 1 % all along"
         elif min(ends) > 0:
@@ -156,6 +156,10 @@ def distance_reading(compared: Sequence[tuple[Series, Distance]]) -> str:
             text += ", more than 1 % from its first row on"
         parts.append(text[0].upper() + text[1:] + ".")
     return " ".join(parts)
+
+
+def _share(part: float) -> str:
+    return f"{number(100 * part)} % of" if part < 1 else f"{number(part)} times"
 
 
 def _departure(distance: Distance) -> float | None:

@@ -44,9 +44,14 @@ def plane_reading(series: Sequence[Series], plane: Plane) -> str:
     size = float(np.median(np.linalg.norm(ends, axis=1)))
     gaps = np.array([np.linalg.norm(a - b) for i, a in enumerate(ends) for b in ends[i + 1 :]])
     places = _places(ends, SAME_PLACE * size)
+    gap = (
+        f"{number(gaps.min() / size)} to {number(gaps.max() / size)}"
+        if len(gaps) > 1
+        else number(gaps[0] / size)
+    )
     return (
         f"{text} The {len(main)} members of {main[0].rule_name} end in {count(places, 'different place')}, "
-        f"{number(gaps.min() / size)} to {number(gaps.max() / size)} times ‖θ‖ apart."
+        f"{gap} times ‖θ‖ apart."
     )
 
 
