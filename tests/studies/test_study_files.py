@@ -316,3 +316,85 @@ def test_a_study_with_sweep_is_valid_but_not_run(study_file, study_text, tmp_pat
     with pytest.raises(StudyError, match=r"study\.yaml:16: sweep: .*needs the sweep command"):
         study.run(tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_the_example_of_the_documentation_is_posed_as_it_says(tmp_path):
+    """The teacher takes as many inputs as the network unless the file says otherwise."""
+    file = tmp_path / "small-init.yaml"
+    file.write_text(
+        "name: small-init\n"
+        "problem:\n"
+        "  kind: empirical\n"
+        "  network: {kind: mlp, widths: [10, 20, 1], activation: squared_relu, bias: false}\n"
+        "  data: {kind: teacher_student, samples: 60, seed: 0}\n"
+        "  loss: squared\n"
+        "init: {scale: 0.01, seed: 0, members: 8}\n"
+        "rule: {kind: flow, until: {time: 1e5, grad_norm: 1e-9}, accuracy: 1e-6}\n"
+        "observe: [sharpness, balancedness]\n"
+        "sweep: {init.scale: [0.1, 0.01, 0.001]}\n"
+        "budget: {wall: 20m}\n"
+    )
+    study = Study.load(file)
+    assert study.problem.size == 220
+    assert study.problem.x.shape == (60, 10)
+
+
+def test_tables_are_found_beside_the_study_and_count_by_their_content(
+    study_file, study_text, tmp_path, monkeypatch
+):
+    rows = "".join(f"{n % 7},{n % 5},{n % 3},{n % 11},{'abc'[n % 3]}\n" for n in range(40))
+    (tmp_path / "mine.csv").write_text("a,b,c,d,kind\n" + rows)
+    text = study_text.replace("{kind: iris}", "{kind: csv, path: mine.csv, target: kind}")
+    study_file.write_text(text)
+    monkeypatch.chdir("/")
+    study = Study.load(study_file)
+    assert study.problem.samples == 40
+    before = configuration_hash(study.spec, study.origin)
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    (tmp_path / "mine.csv").rename(moved / "other.csv")
+    (moved / "study.yaml").write_text(text.replace("mine.csv", "other.csv"))
+    again = Study.load(moved / "study.yaml")
+    assert configuration_hash(again.spec, again.origin) == before
+    (moved / "other.csv").write_text("a,b,c,d,kind\n" + rows.replace("1", "2"))
+    assert configuration_hash(again.spec, again.origin) != before
+    (moved / "study.yaml").write_text(text.replace("csv, path: mine.csv", "npz, path: other.csv"))
+    with pytest.raises(StudyError, match=r"problem\.data\.path: .*other\.csv is not a \.npz file"):
+        _ = Study.load(moved / "study.yaml").problem
+
+
+def test_bundled_studies_are_importable_and_valid():
+    from thetadot.studies import bundled, bundled_names
+
+    assert "quickstart" in bundled_names()
+    for name in bundled_names():
+        study = getattr(bundled, name)
+        assert study.name == name
+        assert study.spec.description
+        assert study.problem.size > 0
+    with pytest.raises(AttributeError, match=r"it has .*quickstart"):
+        _ = bundled.gone
+
+
+def test_a_registered_lens_is_known_to_study_files(study_file, study_text, monkeypatch):
+    from pydantic import BaseModel
+
+    from thetadot.studies import lenses
+
+    class Options(BaseModel, extra="forbid"):
+        exponents: int = 3
+
+    monkeypatch.setattr(lenses, "_registered", {})
+    lenses.register_lens("stability", Options, print)
+    study_file.write_text(study_text + "lenses: {stability: {exponents: 5}}\n")
+    assert Study.load(study_file).spec.lenses == {"stability": {"exponents": 5}}
+    for lens, fragments in {
+        "stabilty: {}": r":16: lenses\.stabilty: unknown lens .* has stability; did you mean `stability`\?",
+        "stability: {exponent: 5}": r":16: lenses\.stability\.exponent: unknown key .* did you mean `exponents`\?",
+        "stability: {exponents: x}": r":16: lenses\.stability\.exponents: given 'x'",
+    }.items():
+        study_file.write_text(study_text + f"lenses: {{{lens}}}\n")
+        with pytest.raises(StudyError, match=fragments):
+            Study.load(study_file)
+    with pytest.raises(lenses.LensError, match="registered already"):
+        lenses.register_lens("stability", Options, len)
