@@ -374,27 +374,3 @@ def test_bundled_studies_are_importable_and_valid():
         assert study.problem.size > 0
     with pytest.raises(AttributeError, match=r"it has .*quickstart"):
         _ = bundled.gone
-
-
-def test_a_registered_lens_is_known_to_study_files(study_file, study_text, monkeypatch):
-    from pydantic import BaseModel
-
-    from thetadot.studies import lenses
-
-    class Options(BaseModel, extra="forbid"):
-        exponents: int = 3
-
-    monkeypatch.setattr(lenses, "_registered", {})
-    lenses.register_lens("stability", Options, print)
-    study_file.write_text(study_text + "lenses: {stability: {exponents: 5}}\n")
-    assert Study.load(study_file).spec.lenses == {"stability": {"exponents": 5}}
-    for lens, fragments in {
-        "stabilty: {}": r":16: lenses\.stabilty: unknown lens .* has stability; did you mean `stability`\?",
-        "stability: {exponent: 5}": r":16: lenses\.stability\.exponent: unknown key .* did you mean `exponents`\?",
-        "stability: {exponents: x}": r":16: lenses\.stability\.exponents: given 'x'",
-    }.items():
-        study_file.write_text(study_text + f"lenses: {{{lens}}}\n")
-        with pytest.raises(StudyError, match=fragments):
-            Study.load(study_file)
-    with pytest.raises(lenses.LensError, match="registered already"):
-        lenses.register_lens("stability", Options, len)
