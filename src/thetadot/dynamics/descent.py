@@ -181,16 +181,19 @@ def advance(program: Program, position: Position, bounds: Bounds) -> Chunk:
         grad_norm = jnp.sqrt(_square(moving.gradient))
     else:
         grad_norm = outer.grad_norm
-        reached = tuple(
-            outer.stop & flag for flag in _row_reached(bounds, position.trigger, outer.loss, grad_norm)
-        )
+        reached = _row_reached(bounds, position.trigger, outer.loss, grad_norm)
     position = position._replace(state=moving.state, n=moving.n, loss=moving.loss, gradient=moving.gradient)
     fired, earlier = jnp.zeros(position.values.shape, bool), position.values
     if moving.watch is not None:
         values, slopes, before, earlier, fired = moving.watch
         position = position._replace(values=values, slopes=slopes, before=before)
     finite = jnp.all(jnp.isfinite(program.theta(moving.state)))
-    return Chunk(position, outer.rows, outer.row, fired, earlier, grad_norm, *reached, finite)
+    known = outer.stop | program.rule.sees_theta
+    low_loss, low_gradient, high_gradient = (known & flag for flag in reached)
+    return Chunk(
+        position=position, rows=outer.rows, count=outer.row, fired=fired, earlier=earlier, grad_norm=grad_norm,
+        low_loss=low_loss, low_gradient=low_gradient, high_gradient=high_gradient, finite=finite,
+    )  # fmt: skip
 
 
 def _square(gradient: Float[Array, " P"]) -> Float[Array, ""]:
