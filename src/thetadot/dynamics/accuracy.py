@@ -30,7 +30,9 @@ class Accuracy:
     @property
     def missed(self) -> bool:
         """Whether the measured error exceeds what was asked; such a path is flagged everywhere."""
-        return self.global_error is not None and self.target is not None and not self.global_error <= self.target
+        return (
+            self.global_error is not None and self.target is not None and not self.global_error <= self.target
+        )
 
     def __str__(self) -> str:
         if self.global_error is None:

@@ -35,7 +35,9 @@ def restore(template: Any, arrays: Mapping[str, np.ndarray], prefix: str) -> Any
         if isinstance(leaf, (jax.Array, np.ndarray)):
             stored = arrays[f"{prefix}.{index}"]
             if stored.shape != leaf.shape or stored.dtype != leaf.dtype:
-                raise ValueError(f"{prefix}.{index}: stored {stored.dtype}{stored.shape}, expected {leaf.dtype}{leaf.shape}")
+                raise ValueError(
+                    f"{prefix}.{index}: stored {stored.dtype}{stored.shape}, expected {leaf.dtype}{leaf.shape}"
+                )
             filled.append(jax.numpy.asarray(stored))
             index += 1
         else:
