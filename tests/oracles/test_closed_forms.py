@@ -1,10 +1,20 @@
 """The oracles satisfy their own equations and starts, so that they cannot be wrong silently."""
 
+import re
+from pathlib import Path
+
 import mpmath as mp
 import numpy as np
 import pytest
+
 from tests.oracles import deep_linear, quadratic, scalar_linear, textbook
 from tests.oracles.differences import slope
+
+
+def test_oracles_use_nothing_of_what_they_judge():
+    for file in Path(__file__).parent.glob("*.py"):
+        code = file.read_text(encoding="utf-8")
+        assert not re.search(r"^\s*(import|from) thetadot", code, re.MULTILINE), file
 
 
 def test_quadratic_flow_satisfies_its_equation_and_start():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from tests.oracles import deep_linear, quadratic, squared_relu, tanh_network
 from tests.oracles.differences import slope
 from tests.oracles.radau import radau_flow
