@@ -19,7 +19,7 @@ class Distance:
         ts (n,): times of the path's rows that the flow covers, after 0.
         relative (n,): ‖θ_path(t) − θ_flow(t)‖ / ‖θ_flow(t)‖.
         interpolation: a bound, by experiment, on the part of it that comes from interpolating the flow's
-        rows.
+            rows.
     """
 
     ts: Float[np.ndarray, " n"]

@@ -23,7 +23,7 @@ class Record:
     Attributes:
         name, status: of the run.
         drawn: the members that every figure draws one by one (at most 6), under all rules, with their
-        weights.
+            weights.
         everyone: all members under all rules; those that are not drawn come without their weights.
         missing: what is not committed yet, in words.
         notes: what a reader must know first: damaged rows, an unfinished run.

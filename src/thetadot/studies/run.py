@@ -113,7 +113,7 @@ class Run:
             member: number of the member.
             compare: number of a comparison rule; None for the main rule.
             skip_damaged: leave out rows whose chunk is damaged, with a `DamagedRowsWarning`, instead of
-            raising.
+                raising.
 
         Raises:
             StoreError: there is no such series, or nothing of it is committed yet.

@@ -108,11 +108,10 @@ class Study:
             directory: run directory; by default runs/<name>.
             set: overrides, as in `load`.
             progress: True (bars on a terminal, lines elsewhere), False, or an object with the methods of
-            `Progress`.
+                `Progress`.
             commit_every: seconds between commits.
             workers: processes over which members and rules are spread; a script that asks for more than one
-            must
-                start under `if __name__ == "__main__":`.
+                must start under `if __name__ == "__main__":`.
             repair: compute series again whose stored data are damaged.
 
         Returns:
