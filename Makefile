@@ -55,7 +55,7 @@ lint: env
 	$(BIN)/lint-imports
 
 docs: env
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: env
 	$(BIN)/python benchmarks/flow.py

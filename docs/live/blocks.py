@@ -4,8 +4,10 @@ A page is a session. Its blocks run from top to bottom in one namespace and one 
 
     ```python                   runs; what it prints and draws is shown below it
     ```python alt="..."         the same, with the text that stands for its figure
+    ```python show="markdown"   the same, what it prints being part of the page
     ```yaml title="study.yaml"  is written to that file (any language)
-    ```console run              its `$ thetadot ...` lines are run as commands
+    ```console run              its `$ ...` lines are run as commands
+    ```console run keep="FILE"  the same; FILE is then part of the site, under its own path
     ```console                  is only shown
 """
 
@@ -41,10 +43,11 @@ class Block:
 
 @dataclasses.dataclass
 class Shown:
-    """What a block left behind: printed text, and its figures as PNG."""
+    """What a block left behind: printed text, its figures as PNG, the files that the site keeps."""
 
     printed: str = ""
     figures: list[bytes] = dataclasses.field(default_factory=list)
+    kept: dict[str, bytes] = dataclasses.field(default_factory=dict)
 
 
 def blocks_of(markdown: str) -> list[Block]:
@@ -92,9 +95,7 @@ def run_page(markdown: str, name: str) -> list[Shown]:
         elif block.run and block.language == "python":
             shown.append(_run_python(block, namespace, name))
         elif block.run:
-            shown.append(
-                Shown("".join(_run_command(words, f"{name}:{block.line}") for words in commands_of(block)))
-            )
+            shown.append(_run_commands(block, name))
         else:
             shown.append(Shown())
     return shown
@@ -120,6 +121,13 @@ def _take_figures() -> list[bytes]:
         images.append(file.getvalue())
     plt.close("all")
     return images
+
+
+def _run_commands(block: Block, name: str) -> Shown:
+    commands = [words for words in commands_of(block) if words[0] != "source"]
+    printed = "".join(_run_command(words, f"{name}:{block.line}") for words in commands)
+    kept = [block.options["keep"]] if "keep" in block.options else []
+    return Shown(printed, kept={file: Path(file).read_bytes() for file in kept})
 
 
 def _run_command(words: list[str], where: str) -> str:

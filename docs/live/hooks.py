@@ -1,6 +1,10 @@
-"""MkDocs hooks: what an example shows is put below it; the built site loads nothing from outside."""
+"""MkDocs hooks: what an example shows is put below it, public names are listed as they are exported, and the built
+site loads nothing from outside."""
 
+import importlib
+import inspect
 import re
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -8,6 +12,8 @@ from blocks import blocks_of
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File
 from session import shown_on
+
+import thetadot
 
 _shown = {}
 
@@ -21,13 +27,19 @@ def on_files(files, config):
             _shown[file.src_uri] = shown_on(Path(file.abs_src_path), file.content_string)
         except RuntimeError as error:
             raise PluginError(str(error)) from error
-        for uri, image in _figures(file):
-            files.append(File.generated(config, uri, content=image))
+        kept = [item for shown in _shown[file.src_uri] for item in shown.kept.items()]
+        for uri, content in [*_figures(file), *kept]:
+            files.append(File.generated(config, uri, content=content))
     return files
 
 
 def on_page_markdown(markdown, page, config, files):
-    """Put below each block what it printed and drew."""
+    """Put below each block what it printed and drew, and public names where a page asks for them."""
+    markdown = re.sub(r"<!-- the rest of (\S+) -->", lambda wanted: _rest(wanted[1], markdown), markdown)
+    entry = r"(?m)^::: (thetadot\.\w+)\.(\w+)$"
+    markdown = re.sub(entry, lambda found: f"::: {_home(found[1], found[2])}", markdown)
+    if "<!-- names of the top level -->" in markdown:
+        markdown = markdown.replace("<!-- names of the top level -->", _top_level())
     if page.file.src_uri not in _shown:
         return markdown
     figures = iter(_figures(page.file))
@@ -35,11 +47,13 @@ def on_page_markdown(markdown, page, config, files):
     # Front matter is gone from `markdown`, so blocks are located anew; their order is that of the run.
     for block, shown in zip(blocks_of(markdown), _shown[page.file.src_uri], strict=True):
         source = markdown[position : block.end]
-        source = re.sub(r'(```\w+[^\n]*?) (alt="[^"]*"|run\b)(?=[^\n]*\n)', r"\1", source)
+        source = re.sub(r'(```\w+) (?:(?:alt|show)="[^"]*"|run(?: keep="[^"]*")?)(?=\n)', r"\1", source)
         pieces.append(source)
         position = block.end
         below = []
-        if shown.printed.strip():
+        if block.options.get("show") == "markdown":
+            below += ["", *shown.printed.splitlines()]
+        elif shown.printed.strip():
             below += ["", "``` { .text .shown }", *shown.printed.rstrip().splitlines(), "```"]
         for _ in shown.figures:
             uri, _image = next(figures)
@@ -78,6 +92,36 @@ class _Loads(HTMLParser):
         if tag == "link" and values.get("rel") not in ("canonical", "prev", "next", "alternate"):
             fetched.append(values.get("href"))
         self.found += [(tag, one) for one in fetched if one and re.match(r"(https?:)?//", one.strip())]
+
+
+def _rest(package, markdown):
+    """Entries for all public names of a package that the page has not placed itself."""
+    placed = set(re.findall(rf"^::: {re.escape(package)}\.(\w+)", markdown, re.MULTILINE))
+    names = importlib.import_module(package).__all__
+    return "\n\n".join(f"::: {package}.{name}" for name in names if name not in placed)
+
+
+def _home(package, name):
+    """Where a public name is defined; packages that import lazily do not show it to a reader of their source."""
+    thing = getattr(importlib.import_module(package), name)
+    if inspect.ismodule(thing):
+        return thing.__name__
+    module = getattr(thing, "__module__", None) or package
+    return f"{module}.{name}" if hasattr(sys.modules.get(module), name) else f"{package}.{name}"
+
+
+def _top_level():
+    """A table of the names of the top level, with links to their entries."""
+    names_of = {}
+    for name in thetadot.__all__:
+        home = getattr(getattr(thetadot, name), "__module__", None)
+        if home:
+            names_of.setdefault(home.split(".")[1], []).append(name)
+    rows = ["| package | names |", "|---|---|"]
+    for package, names in names_of.items():
+        links = ", ".join(f"[`{name}`][{_home('thetadot', name)}]" for name in names)
+        rows.append(f"| [{package}]({package}.md) | {links} |")
+    return "\n".join(rows)
 
 
 def _figures(file):

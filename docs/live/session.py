@@ -38,7 +38,11 @@ def shown_on(page: Path, markdown: str) -> list[Shown]:
             if old != kept:
                 old.unlink()
     return [
-        Shown(entry["printed"], [base64.b64decode(figure) for figure in entry["figures"]])
+        Shown(
+            entry["printed"],
+            [base64.b64decode(figure) for figure in entry["figures"]],
+            {name: base64.b64decode(content) for name, content in entry["kept"].items()},
+        )
         for entry in json.loads(kept.read_text())
     ]
 
@@ -57,8 +61,8 @@ def _fingerprint(markdown: str) -> str:
     digest = hashlib.sha256()
     for block in blocks_of(markdown):
         digest.update(f"{block.language} {block.options} {block.run}\n{block.text}".encode())
-    here = Path(__file__).parent
-    for file in sorted([*(ROOT / "src").rglob("*.*"), *here.glob("*.py"), ROOT / "constraints.txt"]):
+    running = [Path(__file__), Path(__file__).with_name("blocks.py"), ROOT / "constraints.txt"]
+    for file in sorted([*(ROOT / "src").rglob("*.*"), *running]):
         if file.suffix != ".pyc":
             digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
@@ -67,7 +71,11 @@ def _fingerprint(markdown: str) -> str:
 def main(page: Path, out: Path) -> None:
     """Run the page here and write what it showed."""
     shown = [
-        {"printed": one.printed, "figures": [base64.b64encode(figure).decode() for figure in one.figures]}
+        {
+            "printed": one.printed,
+            "figures": [base64.b64encode(figure).decode() for figure in one.figures],
+            "kept": {name: base64.b64encode(content).decode() for name, content in one.kept.items()},
+        }
         for one in run_page(page.read_text(), page.name)
     ]
     partial = out.with_suffix(".partial")

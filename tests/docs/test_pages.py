@@ -12,18 +12,17 @@ from docs.live.blocks import blocks_of, commands_of, run_page
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
+# They run the whole quickstart and a whole paper; `make docs` runs them too.
+SLOW = {"docs/start.md", "docs/papers.md"}
 PASSED_BY = {"git", "cd", "python", "pip", "source"}  # not ours to check
 
 
-def _pages(wanted):
-    """The pages that have such blocks; one that runs a whole study is slow (and `make docs` runs it)."""
+def _pages(wanted, slow=frozenset()):
+    """The pages that have such blocks."""
     for page in PAGES:
+        name = str(page.relative_to(ROOT))
         if any(wanted(block) for block in blocks_of(page.read_text())):
-            whole_study = any(
-                block.run and block.language == "console" for block in blocks_of(page.read_text())
-            )
-            marks = [pytest.mark.slow] if whole_study and wanted is _runs else []
-            yield pytest.param(page, id=str(page.relative_to(ROOT)), marks=marks)
+            yield pytest.param(page, id=name, marks=[pytest.mark.slow] if name in slow else [])
 
 
 def _runs(block):
@@ -46,7 +45,7 @@ def _help_status(command):
     ).returncode
 
 
-@pytest.mark.parametrize("page", list(_pages(_runs)))
+@pytest.mark.parametrize("page", list(_pages(_runs, SLOW)))
 def test_every_example_of_the_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shown = run_page(page.read_text(), page.name)
