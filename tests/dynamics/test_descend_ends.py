@@ -112,7 +112,7 @@ def test_a_saddle_is_a_plateau_and_not_the_end():
 
 
 def test_a_start_on_the_stable_manifold_of_a_saddle_is_told():
-    with pytest.warns(InvariantManifoldWarning, match="perturb theta0"):
+    with pytest.warns(InvariantManifoldWarning, match="perturb the start"):
         path = _descend(risk=DOUBLE_WELL, start=[0.0, 1.0], until=td.Until(grad_norm=1e-4), steps=300)
     assert path.outcome is td.Outcome.REACHED_STEPS
 

@@ -1,7 +1,6 @@
 """The host loop of a descent: compiled chunks, and between them rows, budget, events and interrupts."""
 
 import time
-import warnings
 
 import jax
 import numpy as np
@@ -121,31 +120,18 @@ def _guard_convergence(plan: Plan, record: Record, grad_norm: float) -> None:
     if until.accept_saddles:
         return record.end(Outcome.CONVERGED, f"{reached}, curvature not examined")
     theta = plan.program.theta(record.position.state)
-    found = guards.curvature(problem, theta)
-    record.hessians += 1
-    # Only risks of data are known to be bounded below by zero.
-    if found.saddle and getattr(problem, "samples", None) is not None:
-        loss = float(descent.loss_at(plan.program, record.position))
-        if guards.resolved(theta, loss, until.grad_norm):
-            record.degenerate = True
-            why = "the loss left is below the tolerance's resolution"
-            return record.end(Outcome.CONVERGED, f"{reached}; {why}")
-    if not found.saddle:
-        record.degenerate = found.degenerate
-        lowest = f"lowest Hessian eigenvalue {found.lowest:.3g}"
-        words = "degenerate: zero Hessian eigenvalues" if found.degenerate else lowest
-        return record.end(Outcome.CONVERGED, f"{reached}, {words}")
-    now = plan.time(record.n)
-    plateau = RecordedEvent("plateau", "plateau", now, np.asarray(theta), found.lowest)
-    record.happened.append((record.n, plateau))
-    if guards.on_stable_manifold(found):
-        warnings.warn(
-            "∇L has no component along the unstable directions of the saddle at "
-            f"{plan.place(record.n)} (lowest Hessian eigenvalue {found.lowest:.3g}): full-batch rules "
-            "stay there; perturb theta0 to leave it",
-            guards.InvariantManifoldWarning,
-            stacklevel=2,
-        )
+    loss = float(descent.loss_at(plan.program, record.position))
+    verdict = guards.judge(problem, theta, loss, until.grad_norm)
+    record.hessians += verdict.hessians
+    if verdict.converged:
+        record.degenerate = verdict.degenerate
+        return record.end(Outcome.CONVERGED, f"{reached}, {verdict.why}")
+    if float(record.position.trigger) >= plan.trigger:  # else it is still the same plateau
+        now = plan.time(record.n)
+        plateau = RecordedEvent("plateau", "plateau", now, np.asarray(theta), verdict.lowest)
+        record.happened.append((record.n, plateau))
+        if verdict.stuck:
+            guards.warn_stuck(plan.place(record.n), verdict.lowest)
     # The gradient must fall further, or grow in between, to count again.
     trigger = grad_norm / 10 if grad_norm > 0 else -1.0
     record.position = record.position._replace(trigger=jax.numpy.asarray(np.float64(trigger)))

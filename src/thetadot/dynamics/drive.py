@@ -3,7 +3,6 @@
 import dataclasses
 import math
 import time
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -214,31 +213,18 @@ def _guard_convergence(task: Task, record: Record) -> None:
     reached = f"‖∇L‖ = {grad_norm:.2e} at t = {_now(record):.6g}"
     if problem is None or task.until.accept_saddles:
         return record.end(Outcome.CONVERGED, f"{reached}, curvature not examined")
-    found = guards.curvature(problem, carry.y)
-    record.hessians += 1
-    bounded = getattr(problem, "samples", None) is not None  # risks of data are known to be ≥ 0
-    if found.saddle and bounded and guards.resolved(carry.y, float(carry.loss), task.until.grad_norm or 0.0):
-        record.degenerate = True
-        return record.end(Outcome.CONVERGED, f"{reached}; the loss left is below the tolerance's resolution")
-    if not found.saddle:
-        record.degenerate = found.degenerate
-        kind = (
-            "degenerate: zero Hessian eigenvalues"
-            if found.degenerate
-            else f"lowest Hessian eigenvalue {found.lowest:.3g}"
-        )
-        return record.end(Outcome.CONVERGED, f"{reached}, {kind}")
-    record.happened.append(
-        RecordedEvent("plateau", "plateau", _now(record), np.asarray(carry.y), found.lowest)
-    )
-    if guards.on_stable_manifold(found):
-        text = (
-            f"∇L has no component along the unstable directions of the saddle at t = {_now(record):.6g} "
-            f"(lowest Hessian eigenvalue {found.lowest:.3g}): the exact flow never leaves; use perturb= to leave it"
-        )
-        warnings.warn(text, guards.InvariantManifoldWarning, stacklevel=2)
-        if not math.isfinite(task.end):
-            return record.end(Outcome.STALLED, text)
+    verdict = guards.judge(problem, carry.y, float(carry.loss), task.until.grad_norm or 0.0)
+    record.hessians += verdict.hessians
+    if verdict.converged:
+        record.degenerate = verdict.degenerate
+        return record.end(Outcome.CONVERGED, f"{reached}, {verdict.why}")
+    now, theta = _now(record), np.asarray(carry.y)
+    if float(carry.trigger) >= float(task.settings.grad_norm):  # else it is still the same plateau
+        record.happened.append(RecordedEvent("plateau", "plateau", now, theta, verdict.lowest))
+        if verdict.stuck:
+            text = guards.warn_stuck(f"t = {now:.6g}", verdict.lowest)
+            if not math.isfinite(task.end):
+                return record.end(Outcome.STALLED, text)
     record.carry = carry._replace(trigger=np.asarray(grad_norm / 10))
 
 

@@ -1,6 +1,7 @@
 """Is a point with a small gradient a minimum? The convergence guard."""
 
 import dataclasses
+import warnings
 from typing import Any
 
 import equinox as eqx
@@ -81,12 +82,52 @@ def curvature(problem: Problem, theta: Float[Array, " P"]) -> Curvature:
     return Curvature(lowest, largest, bool(unstable.shape[1]), degenerate, overlap, dense)
 
 
-def on_stable_manifold(found: Curvature) -> bool:
-    """Whether a saddle's unstable directions are absent from ∇L to rounding."""
-    return found.saddle and found.overlap < 1e-10
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What a small gradient means.
+
+    Attributes:
+        converged: the point is not a saddle (or saddles are accepted).
+        degenerate: it has zero Hessian eigenvalues, or its curvature is below the tolerance's resolution.
+        why: in words.
+        lowest: lowest Hessian eigenvalue; NaN if it was not examined.
+        stuck: a saddle whose unstable directions are absent from ∇L to rounding.
+        hessians: evaluations that the verdict took.
+    """
+
+    converged: bool
+    degenerate: bool
+    why: str
+    lowest: float
+    stuck: bool
+    hessians: int
 
 
-def resolved(theta: Float[Array, " P"], loss: float, grad_norm: float) -> bool:
-    """Whether the loss that is left (losses of data are ≥ 0) is below the resolution ‖∇L‖·‖θ‖ of a gradient
-    tolerance: then slightly negative eigenvalues belong to a valley that is still flattening, not to a saddle."""
-    return loss <= grad_norm * float(jnp.linalg.norm(theta))
+def judge(problem: Problem, theta: Float[Array, " P"], loss: float, tolerance: float) -> Verdict:
+    """Whether a point where ‖∇L‖ has fallen to `tolerance` is the end of a run.
+
+    Losses of data are ≥ 0: once what is left is below the resolution tolerance·‖θ‖ of a gradient tolerance, slightly
+    negative eigenvalues belong to a valley that is still flattening, not to a saddle.
+    """
+    found = curvature(problem, theta)
+    if not found.saddle:
+        lowest = f"lowest Hessian eigenvalue {found.lowest:.3g}"
+        why = "degenerate: zero Hessian eigenvalues" if found.degenerate else lowest
+        return Verdict(True, found.degenerate, why, found.lowest, False, 1)
+    of_data = getattr(problem, "samples", None) is not None
+    if of_data and loss <= tolerance * float(jnp.linalg.norm(theta)):
+        return Verdict(
+            True, True, "the loss left is below the tolerance's resolution", found.lowest, False, 1
+        )
+    stuck = found.overlap < 1e-10
+    return Verdict(False, found.degenerate, "a saddle", found.lowest, stuck, 1)
+
+
+def warn_stuck(place: str, lowest: float) -> str:
+    """Warn of a run on the stable manifold of a saddle; the sentence is returned."""
+    text = (
+        f"∇L has no component along the unstable directions of the saddle at {place} (lowest Hessian eigenvalue "
+        f"{lowest:.3g}): the exact run never leaves; perturb the start to leave it (perturb= in flow)"
+    )
+    warnings.warn(text, InvariantManifoldWarning, stacklevel=3)
+    return text
