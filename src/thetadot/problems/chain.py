@@ -7,6 +7,7 @@ f(x) = output_scale · (W_K a_{K−1} + b_K),  a_l = σ(W_l a_{l−1} + b_l),  a
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -50,7 +51,7 @@ class Chain:
             start = stop + fan_out * has_bias
         return layers
 
-    def evaluate(self, theta: Float[Array, " P"], x: Float[Array, " d"]) -> Float[Array, " k"]:
+    def evaluate(self, theta: Float[Array, " P"], x: Float[Array, "..."]) -> Float[Array, " k"]:
         """Output of one sample."""
         if x.shape != (self.widths[0],):
             raise ShapeError(
@@ -95,7 +96,7 @@ def chain_layout(widths: tuple[int, ...], biases: tuple[bool, ...]) -> Layout:
     return Layout(shapes, tuple(neurons))
 
 
-def whole_numbers(**given: int) -> None:
+def whole_numbers(**given: Any) -> None:
     """Raise `NetworkError` unless every named size is a whole number ≥ 1."""
     for name, value in given.items():
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:

@@ -86,7 +86,7 @@ class Conv(eqx.Module):
         ]
         return jnp.concatenate([part.ravel() for part in parts])
 
-    def evaluate(self, theta: Float[Array, " P"], x: Float[Array, "c h w"]) -> Float[Array, " k"]:
+    def evaluate(self, theta: Float[Array, " P"], x: Float[Array, "..."]) -> Float[Array, " k"]:
         """Output (outputs,) of one image x (channels, height, width)."""
         if x.shape != self.image:
             raise ShapeError(

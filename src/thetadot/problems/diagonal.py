@@ -48,7 +48,7 @@ class Diagonal(eqx.Module):
         """Weights N(0, scale²): every weight has one input."""
         return jax.random.normal(key, (self.size,)) * scale
 
-    def evaluate(self, theta: Float[Array, " P"], x: Float[Array, " d"]) -> Float[Array, " 1"]:
+    def evaluate(self, theta: Float[Array, " P"], x: Float[Array, "..."]) -> Float[Array, " 1"]:
         """Output (1,) of one sample x (d,)."""
         if x.shape != (self.dimension,):
             raise ShapeError(

@@ -1,5 +1,6 @@
 """The mean loss of a network over a data set."""
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,7 @@ from thetadot.problems.layout import Layout
 from thetadot.problems.losses import SampleLoss, check_labels, loss_name, sample_loss
 from thetadot.problems.problem import Problem
 
+_log = logging.getLogger("thetadot.problems")
 _MEMBERS = ("size", "layout", "time_scale", "initial", "evaluate")
 
 
@@ -64,6 +66,7 @@ def _predict(problem: "EmpiricalRisk", theta: Array, x: Array) -> Any:
 def _hessian(problem: "EmpiricalRisk", theta: Array) -> Array:
     chain = structured_chain(problem)
     if chain is None:
+        _log.info("Hessian of %s by columns: the network is not a chain of dense layers", problem.description)
         return hessian_by_columns(problem, theta)
     return chain_hessian(chain, problem.sample_loss, theta, problem.x, problem.y)
 
@@ -179,6 +182,11 @@ class EmpiricalRisk(Problem):
         source = f" of {self._caption.text}" if self._caption.text else ""
         line = f"{text}, {loss_name(self.sample_loss)}, {self.samples} samples{source}"
         return line if self.time_scale == 1.0 else f"{line}, time scale {self.time_scale:g}"
+
+    @property
+    def hessian_method(self) -> str:
+        """How `hessian` works: "structured" for chains of dense layers, else "by columns"."""
+        return "by columns" if structured_chain(self) is None else "structured"
 
     def init(self, key: PRNGKeyArray, scale: float | Array = 1.0) -> Float[Array, " P"]:
         """A random start (P,), as the network draws it.

@@ -105,6 +105,11 @@ class FunctionRisk(Problem):
         name = getattr(function, "__name__", type(function).__name__)
         return f"function {name} of {self.size} parameters"
 
+    @property
+    def hessian_method(self) -> str:
+        """How `hessian` works: "by columns"."""
+        return "by columns"
+
     def init(self, key: PRNGKeyArray | None = None, scale: float | Array = 1.0) -> Float[Array, " P"]:
         """The example × scale; the key is not used."""
         return self.example * scale

@@ -15,6 +15,7 @@ This is JᵀAJ and the residual term e·∇²f in one: outputs are contracted be
 inputs, so that a layer pair costs one matrix product of N · P_m · P_l terms, however many outputs there are.
 """
 
+import logging
 from collections.abc import Callable
 
 import jax
@@ -24,6 +25,8 @@ from jaxtyping import Array, Float
 
 from thetadot.problems.chain import Chain
 from thetadot.problems.columns import WORKING_MEMORY
+
+_log = logging.getLogger("thetadot.problems")
 
 
 def chain_hessian(
@@ -54,6 +57,7 @@ def chain_hessian(
     count = -(-samples // chunk)
     chunk = -(-samples // count)
     filled = count * chunk - samples
+    _log.info("Hessian: %d of %d samples at a time (memory cap %d MiB)", chunk, samples, memory // 2**20)
     weights = jnp.concatenate([jnp.full((samples,), 1.0 / samples), jnp.zeros(filled)])
 
     def part(array: Array) -> Array:

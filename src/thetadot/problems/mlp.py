@@ -62,7 +62,7 @@ class MLP(eqx.Module):
         """Weights N(0, scale²/fan_in), biases 0."""
         return self.chain.initial(key, scale)
 
-    def evaluate(self, theta: Float[Array, " P"], x: Float[Array, " d"]) -> Float[Array, " k"]:
+    def evaluate(self, theta: Float[Array, " P"], x: Float[Array, "..."]) -> Float[Array, " k"]:
         """Output (k,) of one sample x (d,)."""
         return self.chain.evaluate(theta, x)
 

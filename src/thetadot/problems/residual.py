@@ -76,7 +76,7 @@ class Residual(eqx.Module):
         ]
         return jnp.concatenate([part.ravel() for part in parts])
 
-    def evaluate(self, theta: Float[Array, " P"], x: Float[Array, " d"]) -> Float[Array, " k"]:
+    def evaluate(self, theta: Float[Array, " P"], x: Float[Array, "..."]) -> Float[Array, " k"]:
         """Output (outputs,), or (stream,) without read-out, of one sample x (dimension,)."""
         if x.shape != (self.dimension,):
             raise ShapeError(

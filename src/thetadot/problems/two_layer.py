@@ -82,7 +82,7 @@ class TwoLayer(eqx.Module):
         biases = jnp.zeros(self.width if self.bias else 0)
         return jnp.concatenate([incoming.ravel() * scale, biases, signs * scale])
 
-    def evaluate(self, theta: Float[Array, " P"], x: Float[Array, " d"]) -> Float[Array, " 1"]:
+    def evaluate(self, theta: Float[Array, " P"], x: Float[Array, "..."]) -> Float[Array, " 1"]:
         """Output (1,) of one sample x (d,)."""
         return self.chain.evaluate(theta, x)
 

@@ -87,7 +87,7 @@ def from_file(
 def _standardised(values: np.ndarray, file: str, columns: Sequence[str]) -> np.ndarray:
     flat = values.reshape(len(values), -1)
     if not np.isfinite(flat).all():
-        row, column = np.argwhere(~np.isfinite(flat))[0]
+        row, column = (int(place) for place in np.argwhere(~np.isfinite(flat))[0])
         raise DataError(
             f"{file}: sample {row} has {flat[row, column]} in {_column(columns, column)}: remove it or fill "
             "it in"
@@ -151,6 +151,8 @@ def _read_csv(path: Path, target: Any) -> tuple[np.ndarray, np.ndarray, tuple[st
                 raise DataError(
                     f"{path.name}, line {number}: nothing in column {name!r}: remove the line or fill it in"
                 )
+    if not body:
+        raise DataError(f"{path.name} holds no samples, only the names of the columns")
     positions = _positions(target, columns, path.name)
     names = tuple(name for place, name in enumerate(columns) if place not in positions)
     x = np.empty((len(body), len(names)))
