@@ -11,6 +11,7 @@ A page is a session. Its blocks run from top to bottom in one namespace and one 
     ```console                  is only shown
 """
 
+import ast
 import contextlib
 import dataclasses
 import io
@@ -102,22 +103,31 @@ def run_page(markdown: str, name: str) -> list[Shown]:
 
 
 def _run_python(block: Block, namespace: dict, name: str) -> Shown:
-    program = compile("\n" * block.line + block.text, name, "exec")
+    tree = ast.parse("\n" * block.line + block.text, name)
+    last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
     printed = io.StringIO()
+    value = None
     with contextlib.redirect_stdout(printed):
-        exec(program, namespace)
-    return Shown(printed.getvalue(), _take_figures())
+        exec(compile(tree, name, "exec"), namespace)
+        if last is not None:
+            value = eval(compile(ast.Expression(last.value), name, "eval"), namespace)
+    return Shown(printed.getvalue(), _take_figures(value))
 
 
-def _take_figures() -> list[bytes]:
-    if "matplotlib.pyplot" not in sys.modules:
+def _take_figures(value: object) -> list[bytes]:
+    """The figures that are open, and the one whose axes were the value of the block's last line."""
+    if "matplotlib" not in sys.modules:
         return []
     import matplotlib.pyplot as plt
 
+    figures = [plt.figure(number) for number in plt.get_fignums()]
+    own = getattr(value, "figure", None)
+    if own is not None and own not in figures:
+        figures.append(own)
     images = []
-    for number in plt.get_fignums():
+    for figure in figures:
         file = io.BytesIO()
-        plt.figure(number).savefig(file, format="png", dpi=150, bbox_inches="tight")
+        figure.savefig(file, format="png", dpi=150, bbox_inches="tight", facecolor="white")
         images.append(file.getvalue())
     plt.close("all")
     return images

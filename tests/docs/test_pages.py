@@ -101,12 +101,13 @@ def test_a_page_is_one_session_and_shows_what_it_printed_and_drew(tmp_path, monk
     page = (
         '```text title="n.txt"\n4\n```\n'
         '```python\nfrom pathlib import Path\nn = int(Path("n.txt").read_text())\n```\n'
-        "```python\nimport matplotlib.pyplot as plt\nplt.plot([n]); print(n + 1)\n```\n"
+        "```python\nimport matplotlib.pyplot as plt\nplt.plot([n])\nprint(n + 1)\n```\n"
+        "```python\nfrom matplotlib.figure import Figure\nFigure().subplots()\n```\n"
     )
-    file, read, drawn = run_page(page, "page.md")
+    file, read, drawn, last_value = run_page(page, "page.md")
     assert (file.printed, read.printed, read.figures) == ("", "", [])
     assert drawn.printed == "5\n"
-    assert [image[:4] for image in drawn.figures] == [b"\x89PNG"]
+    assert [image[:4] for image in drawn.figures + last_value.figures] == [b"\x89PNG"] * 2
 
 
 def test_a_failing_example_names_page_and_line(tmp_path, monkeypatch):
