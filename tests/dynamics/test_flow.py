@@ -1,5 +1,7 @@
 """How a flow ends, saves, resumes, guards itself and refuses nonsense."""
 
+import time
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -109,10 +111,11 @@ def test_a_budget_of_one_second_returns_what_there_is_and_can_be_resumed():
         return 0.5 * jnp.sum(jnp.array([1e6, 1.0]) * theta**2)
 
     problem = td.FunctionRisk(unending, jnp.ones(2))
+    began = time.perf_counter()
     path = _flow(problem, until=td.Until(time=1e3), solver="Tsit5", budget=1.0)
     assert path.outcome is td.Outcome.BUDGET_SPENT
     assert path.outcome.resumable
-    assert 0.9 < path.stats.seconds < 20.0
+    assert 1.0 <= time.perf_counter() - began < 20.0
     assert len(path.ts) > 2
     again = _flow(problem, until=td.Until(time=1e3), solver="Tsit5", budget=1.0, resume=path)
     assert np.array_equal(again.thetas[: len(path.ts)], path.thetas)
@@ -175,6 +178,9 @@ def test_polish_reaches_rounding_and_reports_the_displacement():
     np.testing.assert_allclose(path.polished.theta, [1.0, 0.0], atol=1e-15)
     moved = np.linalg.norm(path.polished.theta - path.thetas[-1]) / np.linalg.norm(path.thetas[-1])
     np.testing.assert_allclose(path.polished.displacement, moved, rtol=1e-9)
+    again = _flow(DOUBLE_WELL, (0.5, 1.0), until=td.Until(time=1e3), polish=True, resume=path)
+    assert again.polished is not None
+    assert np.array_equal(again.polished.theta, path.polished.theta)
 
 
 def test_polish_is_refused_in_a_valley():

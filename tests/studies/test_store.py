@@ -13,6 +13,7 @@ import pytest
 import xarray
 
 from thetadot.dynamics import Outcome
+from thetadot.problems.layout_json import layout_to_json
 from thetadot.studies import (
     DamagedChunkError,
     DamagedRowsWarning,
@@ -24,7 +25,6 @@ from thetadot.studies import (
     open_run,
 )
 from thetadot.studies.manifest import Manifest, read_manifest
-from thetadot.studies.records import layout_to_json
 from thetadot.studies.store import open_writer
 
 SERIES = ("0/path", "0/compare/0", "1/path", "1/compare/0")

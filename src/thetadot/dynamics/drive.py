@@ -285,12 +285,15 @@ def freeze(record: Record, name: str, with_rows: bool) -> Snapshot:
         }
     for number, event in enumerate(record.happened):
         arrays[f"{name}.event.{number}"] = event.theta
+    polished = None if record.polished is None else dataclasses.asdict(record.polished)
+    if polished is not None:
+        arrays[f"{name}.polished"] = polished.pop("theta")
     meta = {
         "index": record.index, "solver": record.solver, "switches": record.switches, "hessians": record.hessians,
         "seconds": record.seconds, "degenerate": record.degenerate, "reason": record.reason,
         "outcome": None if record.outcome is None else record.outcome.name,
         "events": [[e.name, e.kind, e.time, e.value] for e in record.happened],
-        "inherited": dataclasses.astuple(record.inherited)[:-1],
+        "polished": polished, "inherited": dataclasses.astuple(record.inherited)[:-1],
     }  # fmt: skip
     return Snapshot(arrays, {name: meta})
 
@@ -313,6 +316,13 @@ def thaw(snapshot: Snapshot, name: str, task: Task, rows: dict[str, np.ndarray] 
     record = Record(
         carry, meta["index"], meta["solver"], [tuple(s) for s in meta["switches"]], columns, happened,
         None if meta["outcome"] is None else Outcome[meta["outcome"]], meta["reason"], meta["degenerate"],
-        meta["hessians"], meta["seconds"], None, Stats(*meta["inherited"]),
+        meta["hessians"], meta["seconds"], polished_in(snapshot, name), Stats(*meta["inherited"]),
     )  # fmt: skip
     return record
+
+
+def polished_in(snapshot: Snapshot, name: str | None = None) -> Polished | None:
+    """The polished minimum of a pass (of the path that was handed on, without a name), if there is one."""
+    name = name or str(snapshot.meta.get("shown"))
+    facts = snapshot.meta.get(name, {}).get("polished")
+    return None if facts is None else Polished(snapshot.arrays[f"{name}.polished"], **facts)

@@ -16,9 +16,9 @@ def available_cores() -> int:
 
 
 def _one_thread() -> None:
-    """Make this worker's XLA use one thread. XLA sizes its pools by the processor affinity it finds at start-up, so
-    the affinity is narrowed while it starts and restored afterwards."""
-    os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_cpu_multi_thread_eigen=false"
+    """Make this worker's XLA use one thread. XLA sizes its pools by the processor affinity that it finds at start-up:
+    it is narrowed while XLA starts and restored afterwards. (XLA's own flag for this changes the code that it
+    generates, and so the last bits of the results.)"""
     import jax
 
     if not hasattr(os, "sched_setaffinity"):
@@ -29,7 +29,10 @@ def _one_thread() -> None:
     try:
         jax.devices()
     finally:
-        os.sched_setaffinity(0, allowed)
+        # Threads that XLA started keep the narrow affinity unless each is told.
+        for thread in os.listdir("/proc/self/task"):
+            with contextlib.suppress(OSError):
+                os.sched_setaffinity(int(thread), allowed)
 
 
 def _call(payload: bytes) -> bytes:

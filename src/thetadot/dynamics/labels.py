@@ -11,8 +11,11 @@ import numpy as np
 import xarray
 
 from thetadot.dynamics.path import Path
+from thetadot.problems import Layout
 
 TIME_UNITS = "units of the loss gradient: d theta/dt = -time_scale * grad L"
+_TAKEN = ("theta", "loss", "grad_norm", "step", "time", "layer", "role")
+_TAKEN += ("event_theta", "event_value", "event_time", "event_name", "event_kind")
 
 
 def path_to_dataset(path: Path) -> xarray.Dataset:
@@ -31,8 +34,8 @@ def path_to_dataset(path: Path) -> xarray.Dataset:
         "step": ("save", path.steps, {"long_name": "accepted steps up to this row"}),
     }
     for name, values in path.observed.items():
-        label = f"observed_{name}" if name in variables else name
-        variables[label] = (("save", *_extra_dimensions(label, values.ndim - 1)), values)
+        label = observed_label(name)
+        variables[label] = (("save", *extra_dimensions(label, values.ndim - 1)), values)
     size = path.thetas.shape[1]
     states = [event.theta for event in path.events]
     variables["event_theta"] = (("event", "parameter"), np.array(states, float).reshape(len(states), size))
@@ -48,7 +51,8 @@ def path_to_dataset(path: Path) -> xarray.Dataset:
         "event_kind": ("event", _texts(event.kind for event in path.events)),
     }
     if path.layout is not None:
-        coordinates["layer"], coordinates["role"] = _layers_and_roles(path)
+        layers, roles = layers_and_roles(path.layout)
+        coordinates |= {"layer": ("parameter", _texts(layers)), "role": ("parameter", _texts(roles))}
     return xarray.Dataset(variables, coordinates, _attributes(path))
 
 
@@ -86,7 +90,13 @@ def _normalisation(path: Path) -> str:
     return str(path.info.get("normalisation", ""))
 
 
-def _extra_dimensions(name: str, amount: int) -> tuple[str, ...]:
+def observed_label(name: str) -> str:
+    """Name of the variable of an observable."""
+    return f"observed_{name}" if name in _TAKEN else name
+
+
+def extra_dimensions(name: str, amount: int) -> tuple[str, ...]:
+    """Names of the dimensions that an observable has beyond `save`."""
     if amount == 1:
         return (f"{name}_component",)
     return tuple(f"{name}_axis{axis}" for axis in range(amount))
@@ -96,12 +106,13 @@ def _texts(items) -> np.ndarray:
     return np.array([str(item) for item in items], dtype=object)
 
 
-def _layers_and_roles(path: Path) -> tuple[tuple[str, np.ndarray], tuple[str, np.ndarray]]:
+def layers_and_roles(layout: Layout) -> tuple[list[str], list[str]]:
     """Layer and role of every parameter, from the names `layer.role` of the slices."""
-    assert path.layout is not None
-    layers = np.full(path.thetas.shape[1], "", dtype=object)
-    roles = layers.copy()
-    for name, where in path.layout.slices.items():
+    layers: list[str] = []
+    roles: list[str] = []
+    for name, where in layout.slices.items():
         layer, _, role = name.rpartition(".")
-        layers[where], roles[where] = (layer or name), role
-    return ("parameter", layers), ("parameter", roles)
+        length = where.stop - where.start
+        layers += [layer or name] * length
+        roles += [role] * length
+    return layers, roles

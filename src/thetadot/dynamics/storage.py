@@ -16,8 +16,7 @@ from thetadot.dynamics.path import Path, RecordedEvent
 from thetadot.dynamics.polish import Polished
 from thetadot.dynamics.snapshot import Snapshot
 from thetadot.errors import ThetadotError
-from thetadot.problems import Layout
-from thetadot.problems.layout import Neuron
+from thetadot.problems.layout_json import layout_from_json, layout_to_json
 
 FORMAT = 1
 _ROWS = ("ts", "thetas", "losses", "grad_norms", "steps")
@@ -61,8 +60,7 @@ def save_path(path: Path, file: FilePath) -> None:
         facts = dataclasses.asdict(path.polished)
         meta["polished"] = {name: value for name, value in facts.items() if name != "theta"}
     if path.layout is not None:
-        meta["layout"] = [[name, list(shape)] for name, shape in path.layout.shapes.items()]
-        arrays |= _neuron_arrays(path.layout.neurons)
+        meta["layout"] = layout_to_json(path.layout)
     arrays["meta"] = np.frombuffer(json.dumps(meta, default=_plain).encode(), np.uint8)
     partial = file.with_name(file.name + ".partial")
     with open(partial, "wb") as stream:
@@ -108,7 +106,7 @@ def load_path(file: FilePath) -> Path:
         stats=Stats(**meta["stats"] | {"solvers": tuple((t, name) for t, name in meta["stats"]["solvers"])}),
         state=_snapshot(meta.get("state"), arrays),
         info=meta["info"],
-        layout=_layout(meta["layout"], arrays) if "layout" in meta else None,
+        layout=layout_from_json(meta["layout"]) if "layout" in meta else None,
         polished=Polished(arrays["polished/theta"], **meta["polished"]) if "polished" in meta else None,
     )
 
@@ -122,24 +120,3 @@ def _snapshot(stored: Mapping[str, Any] | None, arrays: Mapping[str, np.ndarray]
     if stored is None:
         return None
     return Snapshot({name: arrays[f"state/{name}"] for name in stored["names"]}, stored["meta"])
-
-
-def _neuron_arrays(neurons: tuple[Neuron, ...]) -> dict[str, np.ndarray]:
-    """The index arrays of all neurons, one after the other, with their lengths."""
-    parts = [part for neuron in neurons for part in (neuron.incoming, neuron.bias, neuron.outgoing)]
-    return {
-        "layout/places": np.array([[n.layer, n.index] for n in neurons], np.int64).reshape(len(neurons), 2),
-        "layout/lengths": np.array([part.size for part in parts], np.int64).reshape(len(neurons), 3),
-        "layout/indices": np.concatenate([np.zeros(0, np.int64), *parts]),
-    }
-
-
-def _layout(shapes: list[list[Any]], arrays: Mapping[str, np.ndarray]) -> Layout:
-    lengths = arrays["layout/lengths"]
-    borders = np.cumsum(lengths.ravel())[:-1] if lengths.size else np.zeros(0, np.int64)
-    parts = np.split(arrays["layout/indices"], borders)
-    neurons = tuple(
-        Neuron(int(layer), int(index), *parts[3 * number : 3 * number + 3])
-        for number, (layer, index) in enumerate(arrays["layout/places"])
-    )
-    return Layout({name: tuple(shape) for name, shape in shapes}, neurons)

@@ -7,16 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from thetadot.dynamics.labels import TIME_UNITS, extra_dimensions, layers_and_roles, observed_label
 from thetadot.dynamics.path import Path, RecordedEvent
 from thetadot.dynamics.snapshot import Snapshot
-from thetadot.problems import Layout
-from thetadot.problems.layout import Neuron
 from thetadot.studies.arrays import Column
 
-TIME_UNITS = "units of the loss gradient: d theta/dt = -time_scale * grad L"
 CODED = ("event_name", "event_kind", "layer", "role")
 COORDINATES = ("time", "event_time", *CODED)
-_OWN = ("theta", "loss", "grad_norm", "step", "event_theta", "event_value", *COORDINATES)
 
 
 def columns(path: Path) -> tuple[dict[str, Column], dict[str, tuple[str, ...]]]:
@@ -33,10 +30,7 @@ def columns(path: Path) -> tuple[dict[str, Column], dict[str, tuple[str, ...]]]:
     }
     for name, values in path.observed.items():
         label = observed_label(name)
-        extra = values.ndim - 1
-        axes = (
-            (f"{label}_component",) if extra == 1 else tuple(f"{label}_axis{axis}" for axis in range(extra))
-        )
+        axes = extra_dimensions(label, values.ndim - 1)
         per_save[label] = Column(np.asarray(values), ("save", *axes), {"observable": name})
     labels = {
         "observed": tuple(path.observed),
@@ -56,18 +50,13 @@ def columns(path: Path) -> tuple[dict[str, Column], dict[str, tuple[str, ...]]]:
     }
     per_parameter = {}
     if path.layout is not None:
-        layers, roles = _layers_and_roles(path.layout)
+        layers, roles = layers_and_roles(path.layout)
         labels |= {"layer": _unique(layers), "role": _unique(roles)}
         per_parameter = {
             "layer": _codes(layers, labels["layer"], "parameter"),
             "role": _codes(roles, labels["role"], "parameter"),
         }
     return {**per_save, **per_event, **per_parameter}, labels
-
-
-def observed_label(name: str) -> str:
-    """Name of the column of an observable."""
-    return f"observed_{name}" if name in _OWN else name
 
 
 def rebuild(
@@ -121,42 +110,6 @@ def unpack_state(arrays: bytes, document: bytes) -> Snapshot:
     return Snapshot(values, described["meta"])
 
 
-def layout_to_json(layout: Layout) -> dict[str, Any]:
-    """A layout as JSON; index arrays that are arithmetic progressions (all of ours) shrink to three
-    numbers."""
-    return {
-        "shapes": {name: list(shape) for name, shape in layout.shapes.items()},
-        "neurons": [
-            [neuron.layer, neuron.index, *map(_progression, (neuron.incoming, neuron.bias, neuron.outgoing))]
-            for neuron in layout.neurons
-        ],
-    }
-
-
-def layout_from_json(document: Mapping[str, Any]) -> Layout:
-    """The layout that `layout_to_json` described."""
-    neurons = tuple(
-        Neuron(layer, index, *(_indices(part) for part in parts))
-        for layer, index, *parts in document["neurons"]
-    )
-    return Layout({name: tuple(shape) for name, shape in document["shapes"].items()}, neurons)
-
-
-def _progression(indices: np.ndarray) -> dict[str, list[int]] | list[int]:
-    if indices.size > 3:
-        steps = np.diff(indices)
-        if np.all(steps == steps[0]):
-            return {"range": [int(indices[0]), int(steps[0]), int(indices.size)]}
-    return [int(index) for index in indices]
-
-
-def _indices(part: Mapping[str, list[int]] | list[int]) -> np.ndarray:
-    if isinstance(part, Mapping):
-        start, step, amount = part["range"]
-        return start + step * np.arange(amount, dtype=np.int64)
-    return np.array(part, np.int64)
-
-
 def _listed(value: Any) -> Any:
     return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else str(value)
 
@@ -173,14 +126,3 @@ def _codes(texts: list[str], labels: tuple[str, ...], dimension: str) -> Column:
     number = {text: code for code, text in enumerate(labels)}
     codes = np.array([number[str(text)] for text in texts], np.int32)
     return Column(codes, (dimension,), {"meanings": list(labels)})
-
-
-def _layers_and_roles(layout: Layout) -> tuple[list[str], list[str]]:
-    layers: list[str] = []
-    roles: list[str] = []
-    for name, where in layout.slices.items():
-        layer, _, role = name.rpartition(".")
-        length = where.stop - where.start
-        layers += [layer or name] * length
-        roles += [role] * length
-    return layers, roles

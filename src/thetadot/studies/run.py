@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from thetadot.dynamics.accuracy import Accuracy
+from thetadot.dynamics.drive import polished_in
 from thetadot.dynamics.path import Path
 from thetadot.dynamics.snapshot import Snapshot
 from thetadot.problems import Layout
+from thetadot.problems.layout_json import layout_from_json
 from thetadot.studies.arrays import checksum
 from thetadot.studies.errors import DamagedChunkError, DamagedRowsWarning, StoreError
 from thetadot.studies.lock import owner
 from thetadot.studies.manifest import MANIFEST_FILE, Manifest, SeriesRecord, read_manifest
-from thetadot.studies.records import CODED, COORDINATES, layout_from_json, rebuild, unpack_state
+from thetadot.studies.records import CODED, COORDINATES, rebuild, unpack_state
 from thetadot.studies.view import DATA, CommittedStore, chunk_file, damage
 
 if TYPE_CHECKING:
@@ -121,13 +123,15 @@ class Run:
         """
         name, record = self._record(member, compare)
         values = self._read(name, record, skip_damaged)
+        state = self._state(record)
         facts = {
             "outcome": record.outcome,
             "reason": record.reason,
             "degenerate": record.degenerate,
             "accuracy": record.accuracy,
             "stats": record.stats,
-            "state": self._state(record),
+            "state": state,
+            "polished": None if state is None else polished_in(state),
             "info": record.info,
             "layout": self.layout,
         }

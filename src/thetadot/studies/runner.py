@@ -21,11 +21,11 @@ import thetadot
 from thetadot.dynamics.path import Path
 from thetadot.errors import ThetadotError
 from thetadot.problems import Problem
+from thetadot.problems.layout_json import layout_to_json
 from thetadot.studies import build, identity
 from thetadot.studies.errors import DifferentStudyError, KeptExecutorWarning, StudyError, VersionSkewError
 from thetadot.studies.manifest import MANIFEST_FILE, Manifest, read_manifest
 from thetadot.studies.progress import Progress, progress_for
-from thetadot.studies.records import layout_to_json
 from thetadot.studies.run import Run
 from thetadot.studies.schema import StudySpec
 from thetadot.studies.series import Series, all_series, committed, follow
