@@ -55,6 +55,11 @@ def test_a_function_of_ones_own_is_taken_by_its_name():
     np.testing.assert_allclose(activation.with_derivatives(jnp.array(0.5))[1], -np.exp(-0.25))
 
 
+def test_functions_of_jax_that_have_a_name_here_are_known_by_it():
+    assert as_activation(jax.nn.relu) == as_activation("relu")
+    assert as_activation(jnp.tanh) == as_activation("tanh")
+
+
 def test_unknown_names_come_with_the_nearest_known_one():
     with pytest.raises(UnknownNameError, match="did you mean 'squared_relu'"):
         td.mlp([2, 3, 1], "squared-relu")

@@ -104,6 +104,9 @@ def as_activation(given: str | Callable | Activation, slope: float = 0.01) -> Ac
     if isinstance(given, str):
         known_name(given, sorted(NAMES), "activation")
         return Activation(given, slope=float(slope) if given == "leaky_relu" else 0.0)
+    for name, function in FUNCTIONS.items():
+        if given is function:
+            return Activation(name)
     name = getattr(given, "__name__", type(given).__name__)
     probe = jax.ShapeDtypeStruct((2, 3), np.float64)
     try:

@@ -18,7 +18,7 @@ from thetadot.problems.errors import NetworkError
 T = TypeVar("T")
 
 
-class _Structure:
+class Structure:
     """A tree structure with its non-array leaves; hashed once, compared by value."""
 
     __slots__ = ("_hash", "rest", "tree")
@@ -35,7 +35,7 @@ class _Structure:
         if self is other:
             return True
         return (
-            isinstance(other, _Structure)
+            isinstance(other, Structure)
             and self._hash == other._hash
             and self.tree == other.tree
             and self.rest == other.rest
@@ -46,16 +46,16 @@ class _Structure:
         return _structure_of, (jax.tree.unflatten(self.tree, self.rest),)
 
 
-def _structure_of(skeleton: Any) -> _Structure:
+def _structure_of(skeleton: Any) -> Structure:
     leaves, tree = jax.tree.flatten(skeleton)
-    return _Structure(tree, tuple(leaves))
+    return Structure(tree, tuple(leaves))
 
 
 class Carried(eqx.Module, Generic[T]):
     """An object split into array leaves and a hashable rest; `value` puts it together again."""
 
     arrays: tuple[Array, ...]
-    structure: _Structure = eqx.field(static=True)
+    structure: Structure = eqx.field(static=True)
 
     @property
     def value(self) -> T:
@@ -78,6 +78,12 @@ class _Placeholder:
 _ARRAY = _Placeholder()
 
 
+def skeleton(value: Any) -> Structure:
+    """The structure of a pytree alone, whatever its leaves."""
+    leaves, tree = jax.tree.flatten(value)
+    return Structure(tree, (_ARRAY,) * len(leaves))
+
+
 def _is_array(leaf: Any) -> bool:
     return isinstance(leaf, (jax.Array, np.ndarray))
 
@@ -88,7 +94,7 @@ def carry(value: T, what: str) -> Carried[T]:
     arrays = tuple(jnp.asarray(leaf) for leaf in leaves if _is_array(leaf))
     rest = tuple(_ARRAY if _is_array(leaf) else leaf for leaf in leaves)
     try:
-        structure = _Structure(tree, rest)
+        structure = Structure(tree, rest)
     except TypeError as error:
         raise NetworkError(
             f"{what} cannot be hashed apart from its arrays ({error}): make it an equinox.Module whose "

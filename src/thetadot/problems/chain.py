@@ -9,14 +9,13 @@ import dataclasses
 import functools
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from thetadot.problems.activations import Activation
 from thetadot.problems.errors import NetworkError, ShapeError
 from thetadot.problems.layout import Layout, Neuron, neurons_between
+from thetadot.problems.start import gaussian_start
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,14 +68,7 @@ class Chain:
 
     def initial(self, key: PRNGKeyArray, scale: float | Array = 1.0) -> Float[Array, " P"]:
         """Weights N(0, scale²/fan_in), biases 0."""
-        parts = []
-        keys = jax.random.split(key, len(self.biases))
-        for number, has_bias in enumerate(self.biases):
-            fan_in, fan_out = self.widths[number], self.widths[number + 1]
-            parts.append(jax.random.normal(keys[number], (fan_out * fan_in,)) * (scale / np.sqrt(fan_in)))
-            if has_bias:
-                parts.append(jnp.zeros(fan_out))
-        return jnp.concatenate(parts)
+        return gaussian_start(self.layout, key, scale)
 
 
 @functools.lru_cache(maxsize=256)

@@ -35,7 +35,7 @@ def is_concrete(array: Any) -> bool:
 
 
 def as_array(values: Any, what: str) -> Array:
-    """`values` as a JAX array of float64, or of integers if they are integers; float32 is refused."""
+    """`values` as a JAX array of float64, or of int64 if they are integers; float32 is refused."""
     require_x64()
     if not isinstance(values, jax.Array):
         try:
@@ -48,16 +48,23 @@ def as_array(values: Any, what: str) -> Array:
             f"{what} has dtype {kind}, thetadot needs float64: convert it with numpy.asarray({what}, float) "
             "(and build imported modules after `import thetadot`, which switches JAX to float64)"
         )
-    if jnp.issubdtype(kind, jnp.floating):
+    if kind == np.float64:
         return jnp.asarray(values)
     if kind == np.bool_ or jnp.issubdtype(kind, jnp.integer):
-        return jnp.asarray(values).astype(jnp.int64)
+        return _cast(values, np.int64)
     raise PrecisionError(f"{what} has dtype {kind}, expected real numbers in float64 or integers")
 
 
 def as_float64(values: Any, what: str) -> Float[Array, "..."]:
     """`values` as a JAX array of float64; integers are converted, float32 is refused."""
-    return as_array(values, what).astype(jnp.float64)
+    return _cast(as_array(values, what), np.float64)
+
+
+def _cast(values: jax.Array | np.ndarray, kind: type) -> Array:
+    if values.dtype == kind:
+        return jnp.asarray(values)
+    # By NumPy where the values are at hand: JAX would compile a program for every shape.
+    return jnp.asarray(np.asarray(values).astype(kind)) if is_concrete(values) else jnp.astype(values, kind)
 
 
 def as_vector(values: Any, size: int, what: str) -> Float[Array, " P"]:

@@ -15,6 +15,7 @@ from thetadot.problems.chain import whole_numbers
 from thetadot.problems.checks import known_name
 from thetadot.problems.errors import NetworkError, ShapeError
 from thetadot.problems.layout import Layout, Neuron, neurons_between
+from thetadot.problems.start import gaussian_start
 
 PADDINGS = ("same", "valid")
 POOLINGS = ("mean", "none")
@@ -77,14 +78,7 @@ class Conv(eqx.Module):
 
     def initial(self, key: PRNGKeyArray, scale: float | Array = 1.0) -> Float[Array, " P"]:
         """Weights N(0, scale²/fan_in), fan_in = channels · kernel² for a convolution; biases 0."""
-        shapes = self.layout.shapes
-        parts = [
-            jax.random.normal(one, shape) * (scale / np.sqrt(math.prod(shape[1:])))
-            if len(shape) > 1
-            else jnp.zeros(shape)
-            for one, shape in zip(jax.random.split(key, len(shapes)), shapes.values(), strict=True)
-        ]
-        return jnp.concatenate([part.ravel() for part in parts])
+        return gaussian_start(self.layout, key, scale)
 
     def evaluate(self, theta: Float[Array, " P"], x: Float[Array, "..."]) -> Float[Array, " k"]:
         """Output (outputs,) of one image x (channels, height, width)."""

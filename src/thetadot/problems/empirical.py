@@ -126,9 +126,8 @@ class EmpiricalRisk(Problem):
         self._caption = _Caption(name if name is not None else name_of(x))
         network = _as_network(network)
         loss = sample_loss(loss)
-        x, y = as_float64(x, "x"), as_array(y, "y")
-        if isinstance(loss, SampleLoss) and loss.labels in ("numbers", "signs"):
-            y = y.astype(jnp.float64)
+        numeric = isinstance(loss, SampleLoss) and loss.labels in ("numbers", "signs")
+        x, y = as_float64(x, "x"), as_float64(y, "y") if numeric else as_array(y, "y")
         if x.ndim == 0 or y.ndim == 0 or x.shape[0] != y.shape[0]:
             raise ShapeError(f"x has shape {x.shape} and y {y.shape}: expected N samples and N labels")
         if x.shape[0] == 0:

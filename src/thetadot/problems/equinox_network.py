@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from thetadot.errors import ThetadotError
 from thetadot.problems.activations import as_activation
-from thetadot.problems.carried import Carried, carry
+from thetadot.problems.carried import Carried, Structure, carry, skeleton
 from thetadot.problems.chain import Chain, chain_layout
 from thetadot.problems.checks import Numbers, as_float64, as_vector, require_finite
 from thetadot.problems.errors import NetworkError
@@ -27,7 +27,7 @@ class EquinoxNetwork(eqx.Module):
 
     parameters: Array
     _others: Carried
-    _tree: Any = eqx.field(static=True)
+    _tree: Structure = eqx.field(static=True)
     _shapes: tuple[tuple[str, tuple[int, ...]], ...] = eqx.field(static=True)
     _dense: tuple[tuple[int, ...], tuple[bool, ...]] | None = eqx.field(static=True)
     chain: Chain | None = eqx.field(static=True)
@@ -45,7 +45,7 @@ class EquinoxNetwork(eqx.Module):
                 f"{type(module).__name__} cannot be called: give a module with __call__(self, x)"
             )
         given, others = eqx.partition(module, eqx.is_inexact_array)
-        paths, tree = jax.tree.flatten_with_path(given)
+        paths = jax.tree.leaves_with_path(given)
         if not paths:
             raise NetworkError(f"{type(module).__name__} has no inexact array leaf, that is, no parameters")
         named = [(path_name(path), as_float64(leaf, path_name(path))) for path, leaf in paths]
@@ -53,7 +53,7 @@ class EquinoxNetwork(eqx.Module):
         require_finite(flat, f"the parameters of {type(module).__name__}")
         shapes = tuple((name, leaf.shape) for name, leaf in named)
         dense = _dense_layers(module, shapes)
-        return cls(flat, carry(others, "the module"), tree, shapes, dense, _chain(module, dense))
+        return cls(flat, carry(others, "the module"), skeleton(given), shapes, dense, _chain(module, dense))
 
     @property
     def size(self) -> int:
@@ -83,7 +83,7 @@ class EquinoxNetwork(eqx.Module):
         """The module with the parameters θ (P,)."""
         theta = as_vector(theta, self.size, "theta")
         arrays = list(tree_layout(self._shapes).split(theta).values())
-        return eqx.combine(jax.tree.unflatten(self._tree, arrays), self._others.value)
+        return eqx.combine(jax.tree.unflatten(self._tree.tree, arrays), self._others.value)
 
     def evaluate(self, theta: Float[Array, " P"], x: Float[Array, "..."]) -> Any:
         """Output of the module for one sample x."""

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from thetadot.problems.carried import Carried, carry
+from thetadot.problems.carried import Carried, Structure, carry, skeleton
 from thetadot.problems.checks import Numbers, as_float64, as_vector, first_line, require_finite
 from thetadot.problems.columns import hessian_by_columns
 from thetadot.problems.errors import NetworkError, NoPredictionError, ShapeError
@@ -57,12 +57,12 @@ class FunctionRisk(Problem):
 
     example: Array
     _function: Carried
-    _tree: Any = eqx.field(static=True)
+    _tree: Structure = eqx.field(static=True)
     _shapes: tuple[tuple[str, tuple[int, ...]], ...] = eqx.field(static=True)
 
     def __init__(self, f: Callable, theta_example: Any):
         example = jax.tree.map(lambda leaf: as_float64(leaf, "theta_example"), theta_example)
-        paths, tree = jax.tree.flatten_with_path(example)
+        paths = jax.tree.leaves_with_path(example)
         if sum(leaf.size for _, leaf in paths) == 0:
             raise NetworkError("theta_example holds no parameters: give a pytree of float64 arrays")
         flat = jnp.concatenate([jnp.ravel(leaf) for _, leaf in paths])
@@ -75,7 +75,7 @@ class FunctionRisk(Problem):
             raise ShapeError(f"f must return a float64 scalar, it returns {value}")
         self.example = flat
         self._function = carry(f, "f")
-        self._tree = tree
+        self._tree = skeleton(example)
         self._shapes = tuple((path_name(path), leaf.shape) for path, leaf in paths)
 
     @property
@@ -137,4 +137,4 @@ class FunctionRisk(Problem):
     def unravel(self, theta: Numbers) -> Any:
         """θ as a pytree like the example."""
         theta = as_vector(theta, self.size, "theta")
-        return jax.tree.unflatten(self._tree, list(self.layout.split(theta).values()))
+        return jax.tree.unflatten(self._tree.tree, list(self.layout.split(theta).values()))

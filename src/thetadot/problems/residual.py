@@ -4,15 +4,13 @@ import functools
 from collections.abc import Callable
 
 import equinox as eqx
-import jax
-import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from thetadot.problems.activations import Activation, as_activation
 from thetadot.problems.chain import whole_numbers
 from thetadot.problems.errors import NetworkError, ShapeError
 from thetadot.problems.layout import Layout, Neuron, neurons_between
+from thetadot.problems.start import gaussian_start
 
 
 class Residual(eqx.Module):
@@ -67,14 +65,7 @@ class Residual(eqx.Module):
 
     def initial(self, key: PRNGKeyArray, scale: float | Array = 1.0) -> Float[Array, " P"]:
         """Weights N(0, scale²/fan_in), biases 0."""
-        shapes = self.layout.shapes
-        parts = [
-            jax.random.normal(one, shape) * (scale / np.sqrt(shape[1]))
-            if len(shape) == 2
-            else jnp.zeros(shape)
-            for one, shape in zip(jax.random.split(key, len(shapes)), shapes.values(), strict=True)
-        ]
-        return jnp.concatenate([part.ravel() for part in parts])
+        return gaussian_start(self.layout, key, scale)
 
     def evaluate(self, theta: Float[Array, " P"], x: Float[Array, "..."]) -> Float[Array, " k"]:
         """Output (outputs,), or (stream,) without read-out, of one sample x (dimension,)."""
