@@ -95,10 +95,12 @@ class _Loads(HTMLParser):
 
 
 def _rest(package, markdown):
-    """Entries for all public names of a package that the page has not placed itself."""
+    """Entries for all public names of a package (not its modules) that the page has not placed itself."""
     placed = set(re.findall(rf"^::: {re.escape(package)}\.(\w+)", markdown, re.MULTILINE))
-    names = importlib.import_module(package).__all__
-    return "\n\n".join(f"::: {package}.{name}" for name in names if name not in placed)
+    module = importlib.import_module(package)
+    left = [name for name in module.__all__ if name not in placed]
+    names = [name for name in left if not inspect.ismodule(getattr(module, name))]
+    return "\n\n".join(f"::: {package}.{name}" for name in names)
 
 
 def _home(package, name):
