@@ -139,6 +139,21 @@ def test_an_interrupt_keeps_what_was_done(monkeypatch):
     assert same_bits(td.flow(BOWL, start, progress=False, resume=path, **settings), whole)
 
 
+def test_steps_bound_by_stability_do_not_return_to_the_host_one_by_one():
+    reports = []
+    stiff = td.FunctionRisk(_stiff, jnp.ones(2))
+    end = td.Until(time=30.0)
+    path = td.flow(
+        stiff, jnp.ones(2), until=end, solver="Tsit5", progress=lambda fraction, text: reports.append(text)
+    )
+    assert path.stats.accepted > 2000
+    assert len(reports) < 60
+
+
+def _stiff(theta):
+    return 0.5 * jnp.sum(jnp.array([300.0, 1.0]) * theta**2)
+
+
 def test_a_saddle_does_not_count_as_convergence():
     path = _flow(DOUBLE_WELL, (1e-9, 1.0), until=td.Until(grad_norm=1e-4))
     assert path.outcome is td.Outcome.CONVERGED

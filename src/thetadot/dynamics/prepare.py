@@ -101,6 +101,7 @@ def make_task(
     rtol = wishes.first_rtol
     count = int(groups.max()) + 1
     scale = float(getattr(problem, "time_scale", 1.0))
+    steppers = choose(wishes.solver, y0.size, rtol)
     settings = Settings(
         rtol=np.asarray(rtol),
         atol=np.full(y0.size, 0.0 if wishes.atol is None else float(wishes.atol)),
@@ -113,12 +114,11 @@ def make_task(
         steps=np.asarray(until.steps or np.iinfo(np.int64).max, np.int64),
         polish=np.asarray(0.01 * speed / scale if wishes.polish else 0.0),
         every_step=np.asarray(grid.kind == "steps"),
-        switch=np.asarray(True),
+        switch=np.asarray(len(steppers) > 1),
         time_scale=np.asarray(scale),
         base_loss=loss.astype(float),
         pieces=np.asarray(1.0),
     )  # fmt: skip
-    steppers = choose(wishes.solver, y0.size, rtol)
     rows = int(np.clip(_ROW_NUMBERS // y0.size, 4, 64))
     dense_rows = int(np.clip(_STEP_NUMBERS // y0.size, 16, 512)) if wishes.dense else 0
     watched = tuple((event.fn, event.kind, event.wanted_direction) for event in events)
