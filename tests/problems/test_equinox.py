@@ -186,7 +186,7 @@ def test_a_users_network_on_graph_states_is_a_problem():
         problem.loss(theta), 0.5 * np.mean(np.sum((predicted - rates) ** 2, axis=(1, 2)))
     )
     assert problem.time_scale == 3.0
-    assert problem.network.adjacency is not None
+    assert isinstance(problem.network, OnGraph)
     assert list(problem.unravel(theta)) == ["own.weight", "pair.weight"]
     reference = jax.hessian(problem.loss)(theta)
     np.testing.assert_allclose(problem.hessian(theta), reference, rtol=1e-13)

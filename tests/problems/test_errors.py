@@ -12,6 +12,7 @@ import pytest
 import thetadot as td
 from thetadot.problems import (
     DataError,
+    HessianTooLargeError,
     LabelError,
     NoPredictionError,
     ProblemError,
@@ -130,6 +131,17 @@ def test_vectors_and_batches_of_another_shape_are_named(problem):
         problem.predict(np.zeros(26), np.zeros(3))
     with pytest.raises(td.PrecisionError, match="x has dtype float32"):
         problem.predict(np.zeros(26), np.zeros((1, 3), np.float32))
+
+
+def test_a_batch_of_other_samples_must_suit_the_network(problem):
+    with pytest.raises(ShapeError, match=r"takes samples of shape \(3,\), given a sample of shape \(4,\)"):
+        problem.predict(np.zeros(26), np.zeros((2, 4)))
+
+
+def test_a_hessian_that_would_fill_the_memory_is_refused():
+    large = td.FunctionRisk(jnp.sum, np.ones(50_000))
+    with pytest.raises(HessianTooLargeError, match=r"50000 parameters takes 19 GiB, .* use hvp or linearize"):
+        large.hessian(np.ones(50_000))
 
 
 def test_traced_arguments_are_checked_for_shape_and_precision_too(problem):

@@ -204,9 +204,13 @@ def test_samples_in_chunks_give_the_same_hessian(memory, caplog):
 def test_columns_in_chunks_give_the_same_hessian(caplog):
     problem = named_problems()["residual"]
     theta = random_theta(problem)
+    # Seven samples and layers of four and three neurons, forwards and backwards: more than one column's 500 bytes.
     with caplog.at_level(logging.INFO, "thetadot.problems"):
-        chunked = jax.jit(hessian_by_columns, static_argnames="memory")(problem, theta, memory=10_000)
-    assert "columns at a time" in caplog.text
+        one = jax.jit(hessian_by_columns, static_argnames="memory")(problem, theta, memory=500)
+        chunked = jax.jit(hessian_by_columns, static_argnames="memory")(problem, theta, memory=30_000)
+    first, second = (record.args[1] for record in caplog.records if "columns at a time" in record.message)
+    assert first == 1 < second < problem.size
+    np.testing.assert_allclose(one, chunked, rtol=0, atol=1e-14)
     np.testing.assert_allclose(chunked, reference_hessian(problem, theta), rtol=0, atol=1e-12)
 
 

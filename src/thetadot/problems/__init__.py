@@ -10,6 +10,7 @@ from thetadot.problems.equinox_import import from_equinox
 from thetadot.problems.errors import (
     ConstantColumnError,
     DataError,
+    HessianTooLargeError,
     LabelError,
     MissingExtraError,
     NetworkError,
@@ -31,6 +32,7 @@ __all__ = [
     "DataError",
     "EmpiricalRisk",
     "FunctionRisk",
+    "HessianTooLargeError",
     "LabelError",
     "Layout",
     "MissingExtraError",

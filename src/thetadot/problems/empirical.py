@@ -14,7 +14,7 @@ from thetadot.errors import ThetadotError
 from thetadot.problems.carried import Carried, carry
 from thetadot.problems.chain import Chain
 from thetadot.problems.checks import Numbers, as_array, as_float64, as_vector, first_line, require_finite
-from thetadot.problems.columns import hessian_by_columns
+from thetadot.problems.columns import hessian_by_columns, require_size
 from thetadot.problems.data.dataset import name_of
 from thetadot.problems.equinox_network import EquinoxNetwork
 from thetadot.problems.errors import DataError, NetworkError, ShapeError
@@ -204,7 +204,12 @@ class EmpiricalRisk(Problem):
         return _value_and_grad(self, as_vector(theta, self.size, "theta"))
 
     def hessian(self, theta: Numbers) -> Float[Array, "P P"]:
-        """∇²L(θ) (P, P)."""
+        """∇²L(θ) (P, P), by the method that `hessian_method` names.
+
+        Raises:
+            HessianTooLargeError: the matrix alone would take more than 16 GiB.
+        """
+        require_size(self.size)
         return _hessian(self, as_vector(theta, self.size, "theta"))
 
     def sample_losses(
@@ -217,10 +222,12 @@ class EmpiricalRisk(Problem):
     def predict(self, theta: Numbers, x: Numbers) -> Any:
         """Output of the network for a batch x (N, …)."""
         x = as_float64(x, "x")
-        if x.shape[1:] != self.x.shape[1:] or x.ndim == 0:
+        if x.ndim != self.x.ndim:
             raise ShapeError(
                 f"x has shape {x.shape}, expected a batch (N, …) of samples of shape {self.x.shape[1:]}"
             )
+        if x.shape[1:] != self.x.shape[1:]:
+            _output_shape(self.network, x)  # another graph or image size may suit the network, or not
         return _predict(self, as_vector(theta, self.size, "theta"), x)
 
     def unravel(self, theta: Numbers) -> Any:

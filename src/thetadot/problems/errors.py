@@ -35,5 +35,9 @@ class NoPredictionError(ProblemError):
     """A prediction was asked of a problem that has no network."""
 
 
+class HessianTooLargeError(ProblemError):
+    """A dense Hessian that would not fit in memory."""
+
+
 class MissingExtraError(ProblemError):
     """An optional package is needed for this and is not installed."""

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from thetadot.problems.carried import Carried, Structure, carry, skeleton
 from thetadot.problems.checks import Numbers, as_float64, as_vector, first_line, require_finite
-from thetadot.problems.columns import hessian_by_columns
+from thetadot.problems.columns import hessian_by_columns, require_size
 from thetadot.problems.errors import NetworkError, NoPredictionError, ShapeError
 from thetadot.problems.layout import Layout, path_name, tree_layout
 from thetadot.problems.problem import Problem
@@ -123,7 +123,8 @@ class FunctionRisk(Problem):
         return _value_and_grad(self, as_vector(theta, self.size, "theta"))
 
     def hessian(self, theta: Numbers) -> Float[Array, "P P"]:
-        """∇²f(θ) (P, P), by columns within a cap on memory."""
+        """∇²f(θ) (P, P), by columns within a cap on memory; `HessianTooLargeError` beyond 16 GiB."""
+        require_size(self.size)
         return _hessian(self, as_vector(theta, self.size, "theta"))
 
     def predict(self, theta: Numbers, x: Numbers) -> Any:
