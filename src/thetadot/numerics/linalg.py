@@ -113,17 +113,11 @@ def _lanczos(
         return ahead._replace(done=jax.lax.cond(check, settled, lambda krylov: krylov.done, ahead))
 
     zeros = jnp.zeros(iterations, start.dtype)
+    basis = jnp.zeros((iterations, start.size), start.dtype)
     krylov = jax.lax.while_loop(
         lambda krylov: ~krylov.done & (krylov.step < iterations),
         advance,
-        _Krylov(
-            jnp.zeros((iterations, start.size), start.dtype),
-            zeros,
-            zeros,
-            start / jnp.linalg.norm(start),
-            jnp.array(0),
-            jnp.array(False),
-        ),
+        _Krylov(basis, zeros, zeros, start / jnp.linalg.norm(start), jnp.array(0), jnp.array(False)),
     )
     values, residuals, coefficients = _ritz(krylov)
     high = krylov.step - 1
@@ -221,14 +215,9 @@ class PowerIteration(NamedTuple):
 def _power_iteration(matvec: Matvec, args: Any, start: Array, iterations: Array) -> PowerIteration:
     def advance(_, found: PowerIteration) -> PowerIteration:
         image = matvec(found.vector, args)
-        value = found.vector @ image
-        radius = jnp.linalg.norm(image)
-        return PowerIteration(
-            radius,
-            value,
-            jnp.where(radius > 0, image / jnp.where(radius > 0, radius, 1.0), found.vector),
-            jnp.linalg.norm(image - value * found.vector),
-        )
+        value, radius = found.vector @ image, jnp.linalg.norm(image)
+        ahead = jnp.where(radius > 0, image / jnp.where(radius > 0, radius, 1.0), found.vector)
+        return PowerIteration(radius, value, ahead, jnp.linalg.norm(image - value * found.vector))
 
     zero = jnp.zeros((), start.dtype)
     first = PowerIteration(zero, zero, start / jnp.linalg.norm(start), zero)

@@ -1,5 +1,4 @@
-"""A chain of dense layers, the form shared by `mlp`, `linear` and `two_layer`: forward pass, layout,
-random start.
+"""A chain of dense layers: the form shared by `mlp`, `linear` and `two_layer`.
 
 f(x) = output_scale · (W_K a_{K−1} + b_K),  a_l = σ(W_l a_{l−1} + b_l),  a_0 = x.
 θ runs layer by layer, input to output: weight (out, in) row-major, then bias.

@@ -54,8 +54,7 @@ def _numbers_in(program: jex.Jaxpr) -> int:
 def hessian_by_columns(
     problem: "Problem", theta: Float[Array, " P"], *, memory: int = WORKING_MEMORY
 ) -> Float[Array, "P P"]:
-    """∇²L(θ) of any problem: Hessian-vector products of unit vectors, as many at once as `memory` bytes
-    allow.
+    """∇²L(θ) of any problem by products with unit vectors, as many at once as fit in `memory` bytes.
 
     The same numbers as `jax.hessian`, which does all columns at once. Traceable. The number of columns per
     chunk is logged when it is below P.

@@ -53,8 +53,10 @@ class Conv(eqx.Module):
 
     @property
     def layout(self) -> Layout:
-        """Slices layer1.weight (out, in, kernel, kernel), layer1.bias, …; the last layer is the dense
-        read-out (outputs, features). One record per hidden channel."""
+        """Slices layer1.weight (out, in, kernel, kernel), layer1.bias, …; one record per hidden channel.
+
+        The last layer is the dense read-out, its weight (outputs, features).
+        """
         features = 1 if self.pooling == "mean" else math.prod(self.pixels)
         return _layout(self.image[0], self.channels, self.outputs, self.kernel, features, self.bias)
 

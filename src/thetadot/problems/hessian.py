@@ -91,8 +91,7 @@ def _floats_per_sample(chain: Chain) -> int:
 def _blocks(
     chain: Chain, loss: Callable, theta: Array, x: Array, y: Array, weights: Float[Array, " N"]
 ) -> dict[tuple[int, int], Array]:
-    """{(m, l): (out_m, in_m + bias_m, out_l, in_l + bias_l)} for l ≤ m, layers counted from 0, summed over
-    samples.
+    """{(m, l): (out_m, in_m + bias_m, out_l, in_l + bias_l)}, l ≤ m counted from 0, summed over samples.
 
     Samples are the last axis throughout: rows of N contiguous numbers make every product a fast one.
     """
@@ -155,8 +154,7 @@ def _own(k: Float[Array, "p p N"], value: Float[Array, "q N"]) -> Float[Array, "
 
 
 def _triangle(size: int) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
-    """Pairs (a ≤ b) of 0 … size−1, and for every ordered pair (row-major) the place of its pair in that
-    list."""
+    """Pairs a ≤ b of 0 … size−1, and the place in that list of every pair, ordered or not (row-major)."""
     pairs = np.triu_indices(size)
     place = np.zeros((size, size), dtype=np.int64)
     place[pairs] = place[pairs[::-1]] = np.arange(len(pairs[0]))

@@ -108,8 +108,7 @@ def neurons_between(
     bias: np.ndarray | None,
     outgoing: Sequence[np.ndarray] | np.ndarray,
 ) -> tuple[Neuron, ...]:
-    """Records of one hidden layer from its index arrays: row i of `incoming` and of `outgoing` is neuron
-    i."""
+    """Records of one hidden layer; row i of `incoming` and of `outgoing` belongs to neuron i."""
     return tuple(
         Neuron(
             layer,

@@ -70,8 +70,7 @@ def loss_name(loss: Callable) -> str:
 
 
 def check_labels(loss: Callable, labels: Array, outputs: tuple[int, ...]) -> None:
-    """Raise `LabelError` if concrete labels are not what a named loss takes; `outputs` is one prediction's
-    shape."""
+    """Raise `LabelError` unless concrete labels suit a named loss; `outputs` is a prediction's shape."""
     kind = loss.labels if isinstance(loss, SampleLoss) else "any"
     if kind not in ("classes", "signs"):
         return

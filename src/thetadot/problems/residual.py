@@ -38,8 +38,10 @@ class Residual(eqx.Module):
 
     @property
     def layout(self) -> Layout:
-        """Slices embedding.weight, block1.layer1.weight, …, readout.weight (each with .bias if asked for);
-        one record per hidden neuron of a block, its layer being the block's number."""
+        """Slices embedding.weight, block1.layer1.weight, …, readout.weight, each with .bias if asked for.
+
+        One record per hidden neuron of a block, its layer being the block's number.
+        """
         return _layout(
             self.dimension, self.stream, self.width, self.blocks, self.outputs, self.embedded, self.bias
         )

@@ -49,8 +49,7 @@ class TwoLayer(eqx.Module):
 
     @property
     def layout(self) -> Layout:
-        """Slices layer1.weight (m, d), layer1.bias (m,) if asked for, layer2.weight (1, m); m hidden
-        neurons."""
+        """Slices layer1.weight (m, d), layer1.bias (m,) with `bias`, layer2.weight (1, m); m neurons."""
         return self.chain.layout
 
     @property
@@ -71,8 +70,11 @@ class TwoLayer(eqx.Module):
         return text + (", mean-field scaled" if self.scaling == "mean_field" else "")
 
     def initial(self, key: PRNGKeyArray, scale: float | Array = 1.0) -> Float[Array, " P"]:
-        """Standard: weights N(0, scale²/fan_in), biases 0. Mean field: incoming weights uniform on the
-        unit sphere, outgoing ±1, both times scale, biases 0."""
+        """A random start by the scaling's own rule.
+
+        Standard: weights N(0, scale²/fan_in), biases 0. Mean field: incoming weights uniform on the unit sphere,
+        outgoing ±1, both times scale, biases 0.
+        """
         if self.scaling == "standard":
             return self.chain.initial(key, scale)
         incoming_key, sign_key = jax.random.split(key)
