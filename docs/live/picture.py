@@ -1,7 +1,7 @@
 """Draws the picture of README and home page into docs/images/: python docs/live/picture.py
 
-A tanh network on handwritten digits from a small start. Gradient flow lets the sharpness grow; gradient descent
-leaves the flow where the sharpness meets 2/learning rate.
+A tanh network on handwritten digits from a small start. Along the flow the sharpness grows; gradient descent leaves
+the flow soon after the sharpness has passed 2/learning rate.
 """
 
 import io
