@@ -227,9 +227,13 @@ class Work:
             from thetadot.studies.spread import spread
 
             return spread(self, series, workers)
+        worked = False
         for number, one in enumerate(series, 1):
             if self.finished(one):
                 continue
+            if worked and (why := self.ended()):
+                return why
+            worked = True
             self.progress.begin(one.title, number, len(series))
             path, observe = committed(self.writer.directory, one), self.study.spec.observed
             path = follow(self.problem, self.starts[one.member], one, observe, path, self.commit_every, self)

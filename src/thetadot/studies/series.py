@@ -104,10 +104,14 @@ def follow(
     commit_every: float,
     session: Session,
 ) -> Path | None:
-    """Go on with a series to its end, or to the end of the session; None if nothing of it is computed yet."""
-    interval, steps = commit_every, -1
-    while session.ended() is None:
-        budget = min(interval, session.left())
+    """Go on with a series to its end, or to the end of the session; None if nothing of it is computed yet.
+
+    One slice is computed and committed even if the budget is spent already: sessions of any budget come to an end.
+    """
+    interval, steps, begun = commit_every, -1, False
+    while session.ended() != "interrupted" and not (begun and session.ended()):
+        begun = True
+        budget = max(min(interval, session.left()), 1e-3)
         path = advance(problem, theta0, series, observe, path, budget, session.report)
         lap = time.perf_counter()
         session.commit(series.name, path)
