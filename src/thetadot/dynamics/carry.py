@@ -42,13 +42,14 @@ class Carry(NamedTuple):
     trigger: Float[Any, ""]  # gradient norm at which the convergence guard looks next
     polish: Float[Any, ""]  # gradient norm at which a polish is tried next
     events: Float[Any, " events"]  # event functions at y
-    stiff: Int[Any, ""]
+    stiff: Int[Any, ""]  # evidence that the other solver of an automatic choice fits better
     rejections: Int[Any, ""]  # in a row
     nonfinite: Int[Any, ""]  # rejections of non-finite states, weighted against accepted steps
     accepted: Int[Any, ""]
     rejected: Int[Any, ""]
     evaluations: Int[Any, ""]
     jacobians: Int[Any, ""]
+    products: Int[Any, ""]
     last_time: Float[Any, ""]  # start of the last accepted step
     last_time_low: Float[Any, ""]
     last_y: Float[Any, " n"]
@@ -57,6 +58,7 @@ class Carry(NamedTuple):
     cap: Float[Any, ""]  # largest step until the next save time
     unsaved: Bool[Any, ""]  # a row is due now
     status: Int[Any, ""]
+    memory: Any  # the method's own
 
 
 class Rows(NamedTuple):
@@ -70,7 +72,10 @@ class Rows(NamedTuple):
     observed: Any
     step_times: Float[Any, " dense"]
     step_lows: Float[Any, " dense"]
-    step_states: Float[Any, "dense n"]
+    step_states: (
+        Any  # where each step starts (dense, n), or its interpolant (dense, m, n+1) if the method has one
+    )
+    step_lengths: Float[Any, " dense"]
 
 
 class Located(NamedTuple):

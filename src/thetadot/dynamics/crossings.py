@@ -54,7 +54,8 @@ def locate(
         value = float(event.fn(point.y[0], args)) if event.kind != "zero" else float(point.events[0, number])
         found.append(RecordedEvent(event.name or "event", event.kind, start + root, theta, value))
         if event.terminal:
-            return found, _at(carry, point, root, number, after, samples)
+            ended = _at(carry, point, root, number, after, samples)
+            return found, engine.hand_over(program, args, ended, settings)
     return found, None
 
 

@@ -149,17 +149,19 @@ def _collect(record: Record, rows: Rows, count: int, dense_count: int) -> None:
             record.columns.setdefault(name, []).append(np.asarray(value)[:count].copy())
     if rows.step_times.size:
         for name, value in {
-            "dense.time": rows.step_times,
-            "dense.low": rows.step_lows,
-            "dense.y": rows.step_states,
+            "time": rows.step_times,
+            "low": rows.step_lows,
+            "y": rows.step_states,
+            "length": rows.step_lengths,
         }.items():
+            name = f"dense.{record.solver}.{name}"  # methods record their steps in shapes of their own
             record.columns.setdefault(name, []).append(np.asarray(value)[:dense_count].copy())
 
 
 def _judge(task: Task, record: Record) -> None:
     """Act on the reasons for which the chunk returned."""
     status = int(record.carry.status)
-    if status == 0:
+    if status == 0 or _rows_due(task, record):
         return
     if status & (engine.FAILED | engine.NONFINITE):
         return _break_down(record, bool(status & engine.NONFINITE))
@@ -178,14 +180,25 @@ def _judge(task: Task, record: Record) -> None:
         _try_polish(task, record)
     if status & engine.STIFF and record.solver + 1 < len(task.programs):
         record.solver += 1
-        record.switches.append((_now(record), task.programs[record.solver][0]))
+        name, program = task.programs[record.solver]
+        record.carry = engine.hand_over(program, task.args, record.carry, task.settings)
+        record.switches.append((_now(record), name))
     if record.outcome is not None:
         _last_row(task, record)
+
+
+def _rows_due(task: Task, record: Record) -> bool:
+    """Whether the last step passed over save times whose rows are still to come."""
+    if not task.programs[record.solver][1].stepper.interpolates:
+        return False
+    return float(task.grid.block(record.index, 1)[0]) <= _now(record)
 
 
 def _last_row(task: Task, record: Record) -> None:
     """Save the end, unless the grid has just done so or promises exactly its own rows."""
     now, steps = record.carry.time, int(record.carry.accepted)
+    if record.outcome is Outcome.REACHED_TIME and float(now) > task.end:
+        return  # every grid holds the end time, which the last step passed
     if task.grid.kind == "explicit" and record.outcome is Outcome.REACHED_TIME and not record.carry.unsaved:
         due = float(task.grid.block(record.index, 1)[0]) == float(now)
     else:
@@ -248,6 +261,8 @@ def _record_events(task: Task, record: Record) -> bool:
     record.carry = terminal
     keep = record.rows("ts") <= float(terminal.time) if record.columns.get("ts") else None
     if keep is not None and not keep.all():
+        if task.grid.kind != "steps":
+            record.index -= int(np.sum(~keep))
         for name in record.columns:
             if not name.startswith("dense."):
                 record.columns[name] = [record.rows(name)[keep]]
@@ -300,10 +315,10 @@ def freeze(record: Record, name: str, with_rows: bool) -> Snapshot:
 
 def thaw(snapshot: Snapshot, name: str, task: Task, rows: dict[str, np.ndarray] | None) -> Record:
     """The record that `freeze` wrote, with its rows from a path if given."""
-    _, program = task.programs[0]
+    meta = snapshot.meta[name]
+    _, program = task.programs[meta["solver"]]
     template = engine.begin(program, task.args, task.y0, task.settings, np.float64(1.0), np.asarray(False))
     carry = restore(template, snapshot.arrays, f"{name}.carry")
-    meta = snapshot.meta[name]
     prefix = f"{name}.row."
     columns = {
         key[len(prefix) :]: [value] for key, value in snapshot.arrays.items() if key.startswith(prefix)

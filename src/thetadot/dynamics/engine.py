@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 
 from thetadot.dynamics.carry import Carry, Rows, Settings
 from thetadot.numerics.solvers.controller import accepted_factor, rejected_factor
-from thetadot.numerics.solvers.stepping import RightSide, Stepper
+from thetadot.numerics.solvers.stepping import RightSide, Step, Stepper, Verdict
 
 # Why a chunk returned (bits).
 TIME, LOSS, GRADIENT, STEPS, EVENT, STIFF, FAILED, NONFINITE, POLISH = (1 << bit for bit in range(9))
@@ -79,17 +79,8 @@ def two_sum(high, low, addend):
     return new_high, error - (new_high - total)
 
 
-@eqx.filter_jit
-def begin(
-    program: Program,
-    args: Any,
-    y: Float[Any, " n"],
-    settings: Settings,
-    first_save: Float[Any, ""],
-    unsaved: Bool[Any, ""],
-) -> Carry:
-    """The carry at the start, with a first step size after Hairer, Nørsett & Wanner (1993), §II.4."""
-    field, loss = program.right_side.evaluate(y, args)
+def _first_step(program: Program, args: Any, y, field, settings: Settings):
+    """A first step size after Hairer, Nørsett & Wanner (1993), §II.4."""
     tolerance = program.tolerance(y, y, settings)
     rms = lambda v: jnp.sqrt(jnp.mean((v / tolerance) ** 2))  # noqa: E731
     size, speed = rms(y), rms(field)
@@ -104,16 +95,51 @@ def begin(
         (0.01 / jnp.maximum(steepest, 1e-300)) ** (1 / order),
     )
     h = jnp.minimum(100 * trial, guess)
+    return jnp.where(jnp.isfinite(h) & (h > 0), h, 1e-6)
+
+
+@eqx.filter_jit
+def begin(
+    program: Program,
+    args: Any,
+    y: Float[Any, " n"],
+    settings: Settings,
+    first_save: Float[Any, ""],
+    unsaved: Bool[Any, ""],
+) -> Carry:
+    """The carry at the start."""
+    field, loss = program.right_side.evaluate(y, args)
+    h = _first_step(program, args, y, field, settings)
     zero, count = jnp.zeros((), y.dtype), jnp.asarray(0, jnp.int64)
     cap = jnp.where(first_save > 0, first_save, jnp.inf) / settings.pieces
     return Carry(
-        time=zero, time_low=zero, y=y, field=field, loss=loss,
-        h=jnp.where(jnp.isfinite(h) & (h > 0), h, 1e-6), previous_error=zero + 1.0, squared_speed=zero,
+        time=zero, time_low=zero, y=y, field=field, loss=loss, h=h, previous_error=zero + 1.0, squared_speed=zero,
         trigger=settings.grad_norm, polish=settings.polish, events=program.event_values(y, field, args),
         stiff=count, rejections=count, nonfinite=count, accepted=count, rejected=count, evaluations=count + 2,
-        jacobians=count, last_time=zero, last_time_low=zero, last_y=y, last_field=field, last_h=zero, cap=cap,
-        unsaved=unsaved, status=count,
+        jacobians=count, products=count, last_time=zero, last_time_low=zero, last_y=y, last_field=field, last_h=zero,
+        cap=cap, unsaved=unsaved, status=count,
+        memory=program.stepper.start(program.right_side, args, y, field, h),
     )  # fmt: skip
+
+
+@eqx.filter_jit
+def hand_over(program: Program, args: Any, carry: Carry, settings: Settings) -> Carry:
+    """The carry of a run that goes on from here with this program's method."""
+    h = carry.h
+    if program.stepper.multistep:
+        h = jnp.minimum(h, _first_step(program, args, carry.y, carry.field, settings))
+    return carry._replace(
+        h=h, stiff=jnp.asarray(0, jnp.int64), previous_error=jnp.ones_like(h), cap=jnp.full_like(h, jnp.inf),
+        memory=program.stepper.start(program.right_side, args, carry.y, carry.field, h),
+    )  # fmt: skip
+
+
+def inside(program: Program, carry: Carry, length: Float[Any, ""]):
+    """State and ∫|F|² of the step at `length` into the last accepted step, from the method's interpolant."""
+    position = jnp.where(carry.last_h > 0, length / carry.last_h, 1.0)
+    point = program.stepper.basis(position) @ program.stepper.interpolant(carry.memory)
+    start = program.stepper.basis(jnp.zeros_like(position)) @ program.stepper.interpolant(carry.memory)
+    return point[:-1], point[-1] - start[-1]
 
 
 class _Loop(NamedTuple):
@@ -142,6 +168,8 @@ def chunk(
     """
     n, rows = carry.y.size, program.rows
     blank = jnp.zeros((rows,), carry.y.dtype)
+    stepper = program.stepper
+    step_shape = stepper.interpolant(carry.memory).shape if stepper.interpolates else (n,)
     observed_shapes = jax.eval_shape(lambda: {name: fn(carry.y, args) for name, fn in program.observe})
     buffers = Rows(
         times=blank, thetas=jnp.zeros((rows, n), carry.y.dtype), losses=blank, grad_norms=blank,
@@ -149,7 +177,8 @@ def chunk(
         observed=jax.tree.map(lambda s: jnp.zeros((rows, *s.shape), s.dtype), observed_shapes),
         step_times=jnp.zeros((program.dense_rows,), carry.y.dtype),
         step_lows=jnp.zeros((program.dense_rows,), carry.y.dtype),
-        step_states=jnp.zeros((program.dense_rows, n), carry.y.dtype),
+        step_states=jnp.zeros((program.dense_rows, *step_shape), carry.y.dtype),
+        step_lengths=jnp.zeros((program.dense_rows,), carry.y.dtype),
     )  # fmt: skip
 
     def going_on(loop: _Loop):
@@ -161,15 +190,21 @@ def chunk(
             room
             & more_times
             & (loop.attempts < most_attempts)
-            & (loop.carry.unsaved | (loop.carry.status == 0))
+            & (loop.carry.unsaved | (loop.carry.status == 0) | (stepper.interpolates & passed(loop)))
         )
+
+    def passed(loop: _Loop):
+        due = save_times[loop.index]
+        if stepper.interpolates:
+            return (due - loop.carry.time) - loop.carry.time_low <= 0
+        return (loop.carry.time == due) & (loop.carry.time_low == 0)
 
     def body(loop: _Loop):
         due = save_times[loop.index]
-        at_save = (loop.carry.time == due) & (loop.carry.time_low == 0)
+        at_save = passed(loop)
         saved = jax.lax.cond(
             at_save | loop.carry.unsaved,
-            lambda: _save(program, args, settings, save_times, loop, at_save),
+            lambda: _save(program, args, settings, save_times, loop, due, at_save),
             lambda: _attempt(program, args, settings, loop, due),
         )
         return saved._replace(attempts=loop.attempts + 1)
@@ -179,24 +214,36 @@ def chunk(
     return loop.carry, loop.rows, loop.cursor, loop.dense_cursor, loop.index
 
 
-def _save(program: Program, args: Any, settings: Settings, save_times, loop: _Loop, at_save) -> _Loop:
+def _save(program: Program, args: Any, settings: Settings, save_times, loop: _Loop, due, at_save) -> _Loop:
     carry, rows, cursor = loop.carry, loop.rows, loop.cursor
-    grad_norm = jnp.sqrt(jnp.sum(carry.field**2)) / settings.time_scale
-    values = {name: fn(carry.y, args) for name, fn in program.observe}
+    time, y, field, loss = carry.time, carry.y, carry.field, carry.loss
+    if program.stepper.interpolates:
+        length = (due - carry.last_time) - carry.last_time_low
+        within = at_save & (carry.last_h > 0)
+        time = jnp.where(at_save, due, carry.time)
+        y = jnp.where(within, inside(program, carry, length)[0], carry.y)
+        field, loss = program.right_side.evaluate(y, args)
+        carry = carry._replace(evaluations=carry.evaluations + 1)
+    grad_norm = jnp.sqrt(jnp.sum(field**2)) / settings.time_scale
+    values = {name: fn(y, args) for name, fn in program.observe}
     rows = rows._replace(
-        times=rows.times.at[cursor].set(carry.time),
-        thetas=rows.thetas.at[cursor].set(carry.y),
-        losses=rows.losses.at[cursor].set(carry.loss),
+        times=rows.times.at[cursor].set(time),
+        thetas=rows.thetas.at[cursor].set(y),
+        losses=rows.losses.at[cursor].set(loss),
         grad_norms=rows.grad_norms.at[cursor].set(grad_norm),
         steps=rows.steps.at[cursor].set(carry.accepted),
         observed=jax.tree.map(lambda buffer, value: buffer.at[cursor].set(value), rows.observed, values),
     )
-    ahead = (save_times[loop.index + at_save.astype(jnp.int64)] - carry.time) / settings.pieces
+    index = loop.index + at_save.astype(jnp.int64)
+    ahead = (save_times[index] - carry.time) / settings.pieces
     return loop._replace(
-        carry=carry._replace(unsaved=jnp.asarray(False), cap=jnp.where(at_save, ahead, carry.cap)),
+        carry=carry._replace(
+            unsaved=carry.unsaved & at_save & program.stepper.interpolates,
+            cap=jnp.where(at_save, ahead, carry.cap),
+        ),
         rows=rows,
         cursor=cursor + 1,
-        index=loop.index + at_save.astype(jnp.int64),
+        index=index,
     )
 
 
@@ -204,20 +251,26 @@ def _attempt(program: Program, args: Any, settings: Settings, loop: _Loop, due) 
     carry, stepper = loop.carry, program.stepper
     order = stepper.error_order
     target = jnp.minimum(due, settings.end)
-    distance = (target - carry.time) - carry.time_low
-    wanted = jnp.minimum(carry.h, carry.cap)
-    lands = wanted >= distance * (1 - 1e-12)
-    halves = wanted > 0.5 * distance
-    clipped = lands | halves | (wanted < carry.h)
-    h = jnp.where(lands, distance, jnp.where(halves, 0.5 * distance, wanted))
+    if stepper.interpolates:
+        h, lands, clipped = carry.h, jnp.asarray(False), jnp.asarray(False)
+    else:
+        distance = (target - carry.time) - carry.time_low
+        wanted = jnp.minimum(carry.h, carry.cap)
+        lands = wanted >= distance * (1 - 1e-12)
+        halves = wanted > 0.5 * distance
+        clipped = lands | halves | (wanted < carry.h)
+        h = jnp.where(lands, distance, jnp.where(halves, 0.5 * distance, wanted))
     guess = program.tolerance(carry.y, carry.y, settings)
-    step = stepper.step(program.right_side, args, carry.y, carry.field, h, guess)
+    step = stepper.step(program.right_side, args, carry.y, carry.field, h, guess, carry.memory)
 
     tolerance = program.tolerance(carry.y, step.y, settings)
-    if program.error_norm is None:
-        error = jnp.sqrt(jnp.mean((step.error / tolerance) ** 2))
-    else:
-        error = program.error_norm(step.error, step.y) / settings.rtol
+
+    def norm(vector: Float[Any, " n"]) -> Float[Any, ""]:
+        if program.error_norm is None:
+            return jnp.sqrt(jnp.mean((vector / tolerance) ** 2))
+        return program.error_norm(vector, step.y) / settings.rtol
+
+    error = norm(step.error)
     squared_speed = carry.squared_speed + step.squared_speed
     finite = (
         jnp.all(jnp.isfinite(step.y))
@@ -235,12 +288,13 @@ def _attempt(program: Program, args: Any, settings: Settings, loop: _Loop, due) 
         eps = jnp.finfo(carry.y.dtype).eps
         size = jnp.abs(carry.loss)
         rounding = 100 * eps * (size + jnp.sqrt(size * jnp.abs(settings.base_loss))) + 1e4 * eps**2
-        good = good & (step.loss <= carry.loss + rounding)
+        good = good & (step.loss <= carry.loss + rounding + step.loss_error)
     accept = good & (error <= 1)
 
     grown = accepted_factor(error, carry.previous_error, order)
     shrunk = jnp.where(good, rejected_factor(error, order), jnp.where(step.solved & finite, 0.5, 0.25))
-    proposal = jnp.where(accept, h * grown, h * shrunk)
+    memory, factor = stepper.settle(step, Verdict(accept, error, h, norm))
+    proposal = h * jnp.where(jnp.isfinite(factor), factor, jnp.where(accept, grown, shrunk))
     # A step cut short by a save time says little about the next: the earlier proposal is restored.
     proposal = jnp.where(accept & clipped, jnp.maximum(carry.h, proposal), proposal)
     moved_time, moved_low = two_sum(carry.time, carry.time_low, h)
@@ -283,14 +337,18 @@ def _attempt(program: Program, args: Any, settings: Settings, loop: _Loop, due) 
         last_time_low=carry.time_low, last_y=carry.y, last_field=carry.field, last_h=h,
     )  # fmt: skip
     kept = carry._replace(rejected=carry.rejected + 1)
+    # The memory, which may be large, is the method's own to choose.
+    took, kept = took._replace(memory=()), kept._replace(memory=())
     new = jax.tree.map(lambda yes, no: jnp.where(accept, yes, no), took, kept)._replace(
         h=proposal,
         rejections=rejections,
         nonfinite=nonfinite,
         evaluations=carry.evaluations + step.evaluations,
         jacobians=carry.jacobians + step.jacobians,
-        unsaved=accept & settings.every_step,
+        unsaved=accept & settings.every_step & (new_time <= settings.end),
         status=jnp.where(accept, status, failed).astype(jnp.int64),
+        products=carry.products + step.products,
+        memory=memory,
     )
     rows, dense_cursor = loop.rows, loop.dense_cursor
     if program.dense_rows:
@@ -298,13 +356,16 @@ def _attempt(program: Program, args: Any, settings: Settings, loop: _Loop, due) 
         rows = rows._replace(
             step_times=rows.step_times.at[slot].set(carry.time, mode="drop"),
             step_lows=rows.step_lows.at[slot].set(carry.time_low, mode="drop"),
-            step_states=rows.step_states.at[slot].set(carry.y, mode="drop"),
+            step_states=rows.step_states.at[slot].set(
+                stepper.interpolant(memory) if stepper.interpolates else carry.y, mode="drop"
+            ),
+            step_lengths=rows.step_lengths.at[slot].set(h, mode="drop"),
         )
         dense_cursor = dense_cursor + accept.astype(jnp.int64)
     return loop._replace(carry=new, rows=rows, dense_cursor=dense_cursor)
 
 
-def _hermite_values(program: Program, args: Any, carry: Carry, step, h):
+def _hermite_values(program: Program, args: Any, carry: Carry, step: Step, h):
     """Event functions at interior points of the step, on the cubic through both ends: a function that crosses zero
     twice within one step is seen too."""
 

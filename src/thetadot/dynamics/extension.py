@@ -1,7 +1,7 @@
 """States between the steps: the continuous extension of a run.
 
-A state inside a step is one step of the method itself, of shorter length from the same start. It has the accuracy of
-the run whatever the method, and ends at the step's own end exactly.
+A state inside a step comes from the method's interpolant if it has one, else from one step of the method itself, of
+shorter length from the same start. It has the accuracy of the run, and ends at the step's own end exactly.
 """
 
 from typing import Any
@@ -12,24 +12,27 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from thetadot.dynamics.carry import Carry, Located, Settings
-from thetadot.dynamics.engine import Program
+from thetadot.dynamics.engine import Program, inside
 
 
 @eqx.filter_jit
 def substep(
     program: Program, args: Any, carry: Carry, settings: Settings, lengths: Float[Any, " k"]
 ) -> Located:
-    """States, fields, losses and event values at `lengths` into the last accepted step, each by one step of the
-    method itself: the continuous extension has the accuracy of the run and ends at its step exactly."""
+    """States, fields, losses and event values at `lengths` into the last accepted step."""
+    side, stepper = program.right_side, program.stepper
 
     def at(length):
-        tolerance = program.tolerance(carry.last_y, carry.last_y, settings)
-        step = program.stepper.step(
-            program.right_side, args, carry.last_y, carry.last_field, length, tolerance
-        )
-        y = jnp.where(length > 0, step.y, carry.last_y)
-        field = jnp.where(length > 0, step.field, carry.last_field)
-        return Located(y, field, step.loss, program.event_values(y, field, args), step.squared_speed)
+        if stepper.interpolates:
+            y, squared_speed = inside(program, carry, length)
+            field, loss = side.evaluate(y, args)
+        else:
+            tolerance = program.tolerance(carry.last_y, carry.last_y, settings)
+            step = stepper.step(side, args, carry.last_y, carry.last_field, length, tolerance, carry.memory)
+            y = jnp.where(length > 0, step.y, carry.last_y)
+            field = jnp.where(length > 0, step.field, carry.last_field)
+            loss, squared_speed = step.loss, step.squared_speed
+        return Located(y, field, loss, program.event_values(y, field, args), squared_speed)
 
     return jax.lax.map(at, lengths)
 
@@ -39,16 +42,22 @@ def evaluate_dense(
     program: Program,
     args: Any,
     settings: Settings,
-    states: Float[Any, "k n"],
+    states: Any,
+    spans: Float[Any, " k"],
     lengths: Float[Any, " k"],
 ):
-    """States `lengths` after each of the given step starts, by one step of the method."""
+    """States `lengths` after the starts of recorded steps, given by their first states (k, n) or interpolants
+    (k, m, n+1) and their `spans`."""
+    stepper = program.stepper
 
-    def at(pair):
-        y, length = pair
-        field, _ = program.right_side.evaluate(y, args)
-        tolerance = program.tolerance(y, y, settings)
-        moved = program.stepper.step(program.right_side, args, y, field, length, tolerance).y
-        return jnp.where(length > 0, moved, y)
+    def at(row):
+        recorded, span, length = row
+        if stepper.interpolates:
+            return (stepper.basis(length / span) @ recorded)[:-1]
+        field, _ = program.right_side.evaluate(recorded, args)
+        tolerance = program.tolerance(recorded, recorded, settings)
+        memory = stepper.start(program.right_side, args, recorded, field, length)
+        moved = stepper.step(program.right_side, args, recorded, field, length, tolerance, memory).y
+        return jnp.where(length > 0, moved, recorded)
 
-    return jax.lax.map(at, (states, lengths))
+    return jax.lax.map(at, (states, spans, lengths))

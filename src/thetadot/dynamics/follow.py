@@ -144,7 +144,9 @@ def _extended(task: Task, record: Record) -> bool:
     """Whether the end condition that ended a run now lies further on."""
     carry, settings = record.carry, task.settings
     if record.outcome is Outcome.REACHED_TIME:
-        return task.end > float(carry.time)
+        # A step may have passed beyond the end; the rows say how far the run was wanted.
+        reached = record.rows("ts")[-1:] if record.columns.get("ts") else np.zeros(0)
+        return task.end > float(reached[0] if reached.size else carry.time)
     if record.outcome is Outcome.REACHED_LOSS:
         return float(carry.loss) > float(settings.loss)
     if record.outcome is Outcome.REACHED_STEPS:
@@ -235,7 +237,7 @@ def _cost(task: Task, record: Record) -> Stats:
     jacobians = int(carry.jacobians)
     own = Stats(
         gradients=int(carry.evaluations),
-        hessian_vector_products=0 if symmetric else jacobians * task.y0.size,
+        hessian_vector_products=int(carry.products) + (0 if symmetric else jacobians * task.y0.size),
         hessians=record.hessians + (jacobians if symmetric else 0),
         accepted=int(carry.accepted),
         rejected=int(carry.rejected),
@@ -245,14 +247,29 @@ def _cost(task: Task, record: Record) -> Stats:
 
 
 def _dense(task: Task, record: Record, rtol: float) -> Callable:
-    program = task.programs[record.solver][1]
     settings = at_tolerance(task, rtol).settings
-    starts = record.rows("dense.time") + record.rows("dense.low")
-    states = record.rows("dense.y")
+    recorded = [number for number in range(len(task.programs)) if record.columns.get(f"dense.{number}.time")]
+    parts = [
+        {name: record.rows(f"dense.{number}.{name}") for name in ("time", "low", "y", "length")}
+        for number in recorded
+    ]
+    starts = [part["time"] + part["low"] for part in parts]
 
     def at(times: np.ndarray) -> np.ndarray:
-        index = np.clip(np.searchsorted(starts, times, side="right") - 1, 0, len(starts) - 1)
-        lengths = np.maximum(times - starts[index], 0.0)
-        return np.asarray(evaluate_dense(program, task.args, settings, states[index], lengths))
+        indices = [np.searchsorted(own, times, side="right") - 1 for own in starts]
+        begun = [np.where(i >= 0, own[i], -np.inf) for i, own in zip(indices, starts, strict=True)]
+        methods = np.argmax(begun, axis=0)  # whose step was the last to begin before each time
+        found = np.empty((times.size, task.y0.size))
+        for method, (number, part) in enumerate(zip(recorded, parts, strict=True)):
+            mine = methods == method
+            if not mine.any():
+                continue
+            index = np.maximum(indices[method][mine], 0)
+            lengths = np.maximum(times[mine] - starts[method][index], 0.0)
+            program = task.programs[number][1]
+            found[mine] = evaluate_dense(
+                program, task.args, settings, part["y"][index], part["length"][index], lengths
+            )
+        return found
 
     return at

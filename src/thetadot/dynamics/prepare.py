@@ -102,6 +102,12 @@ def make_task(
     count = int(groups.max()) + 1
     scale = float(getattr(problem, "time_scale", 1.0))
     steppers = choose(wishes.solver, y0.size, rtol)
+    for method in steppers:
+        if method.needs_symmetry and not right_side.symmetric:
+            raise FlowArgumentError(
+                f"{method.name} needs a field with a symmetric Jacobian, such as gradient flow: "
+                'choose solver="auto" or "NDF" for other systems'
+            )
     settings = Settings(
         rtol=np.asarray(rtol),
         atol=np.full(y0.size, 0.0 if wishes.atol is None else float(wishes.atol)),

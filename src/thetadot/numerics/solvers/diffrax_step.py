@@ -8,15 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from thetadot.errors import ThetadotError
-from thetadot.numerics.solvers.esdirk import ESDIRK
-from thetadot.numerics.solvers.explicit_runge_kutta import ExplicitRungeKutta
 from thetadot.numerics.solvers.stepping import RightSide, Step, Stepper
-from thetadot.numerics.solvers.tableau import from_diffrax
-
-
-class SolverError(ThetadotError):
-    """A solver that is unknown or cannot integrate a gradient flow."""
 
 
 class DiffraxStep(Stepper):
@@ -44,8 +36,10 @@ class DiffraxStep(Stepper):
         field: Float[Array, " n"],
         h: Float[Array, ""],
         tolerance: Float[Array, " n"],
+        memory: Any,
     ) -> Step:
         """Attempt one step; see `Stepper.step`."""
+        del memory
         term = diffrax.ODETerm(lambda t, state, args: right_side.evaluate(state, args)[0])
         solver: Any = self.solver
         if isinstance(solver, diffrax.AbstractImplicitSolver):
@@ -70,38 +64,3 @@ class DiffraxStep(Stepper):
             evaluations=jnp.asarray(2, jnp.int64),
             jacobians=jnp.asarray(0, jnp.int64),
         )
-
-
-def stepper(solver: Any) -> Stepper:
-    """The stepper for a solver given by name ("Tsit5") or as a diffrax solver.
-
-    Explicit and ESDIRK Runge–Kutta methods run in loops of our own on diffrax's coefficients, which give loss and
-    gradient norm at no extra cost and use the symmetric Hessian; other solvers run as they are.
-
-    Raises:
-        SolverError: unknown name; a solver without an error estimate; one that needs several terms.
-    """
-    if isinstance(solver, Stepper):
-        return solver
-    if isinstance(solver, str):
-        known = {
-            name.lower(): name for name in ("Tsit5", "Dopri5", "Dopri8", "Kvaerno3", "Kvaerno4", "Kvaerno5")
-        }
-        if solver.lower() not in known:
-            raise SolverError(
-                f'solver {solver!r} is not known: choose "auto", {", ".join(known.values())}, or pass a diffrax solver'
-            )
-        solver = getattr(diffrax, known[solver.lower()])()
-    if not isinstance(solver, diffrax.AbstractSolver):
-        raise SolverError(f"solver must be a name or a diffrax solver, got {type(solver).__name__}")
-    if not isinstance(solver, diffrax.AbstractAdaptiveSolver):
-        raise SolverError(f"{type(solver).__name__} has no error estimate: choose Tsit5, Dopri8 or Kvaerno5")
-    if solver.term_structure is not diffrax.AbstractTerm:
-        raise SolverError(
-            f"{type(solver).__name__} splits the field into several terms: choose Tsit5, Dopri8 or Kvaerno5"
-        )
-    if isinstance(solver, diffrax.AbstractERK):
-        return ExplicitRungeKutta(from_diffrax(solver))
-    if isinstance(solver, (diffrax.Kvaerno3, diffrax.Kvaerno4, diffrax.Kvaerno5)):
-        return ESDIRK(from_diffrax(solver))
-    return DiffraxStep(solver)

@@ -43,8 +43,10 @@ class ESDIRK(Stepper):
         field: Float[Array, " n"],
         h: Float[Array, ""],
         tolerance: Float[Array, " n"],
+        memory: Any,
     ) -> Step:
         """Attempt one step; see `Stepper.step`."""
+        del memory
         matrix = self.tableau.matrix()
         stages = matrix.shape[0]
         gamma = float(matrix[-1, -1])

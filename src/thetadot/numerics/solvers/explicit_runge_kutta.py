@@ -45,9 +45,10 @@ class ExplicitRungeKutta(Stepper):
         field: Float[Array, " n"],
         h: Float[Array, ""],
         tolerance: Float[Array, " n"],
+        memory: Any,
     ) -> Step:
         """Attempt one step; see `Stepper.step`."""
-        del tolerance
+        del tolerance, memory
         a, b, b_error = (np.asarray(part) for part in self.tableau.extended())
         stages = b.size
         rows = jnp.asarray(a)

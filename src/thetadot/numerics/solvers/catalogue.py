@@ -1,0 +1,61 @@
+"""The solvers by name, and the stepper of each."""
+
+from collections.abc import Callable
+from typing import Any
+
+import diffrax
+
+from thetadot.errors import ThetadotError
+from thetadot.numerics.solvers.diffrax_step import DiffraxStep
+from thetadot.numerics.solvers.esdirk import ESDIRK
+from thetadot.numerics.solvers.explicit_runge_kutta import ExplicitRungeKutta
+from thetadot.numerics.solvers.stepping import Stepper
+from thetadot.numerics.solvers.tableau import from_diffrax
+
+_KNOWN: dict[str, Callable[[], Any]] = {
+    "Tsit5": diffrax.Tsit5,
+    "Dopri5": diffrax.Dopri5,
+    "Dopri8": diffrax.Dopri8,
+    "Kvaerno3": diffrax.Kvaerno3,
+    "Kvaerno4": diffrax.Kvaerno4,
+    "Kvaerno5": diffrax.Kvaerno5,
+}
+
+
+class SolverError(ThetadotError):
+    """A solver that is unknown or cannot integrate a gradient flow."""
+
+
+def stepper(solver: Any) -> Stepper:
+    """The stepper for a solver given by name ("NDF", "Tsit5"), as one of ours, or as a diffrax solver.
+
+    Explicit and ESDIRK Runge–Kutta methods run in loops of our own on diffrax's coefficients, which give loss and
+    gradient norm at no extra cost and use the symmetric Hessian; other solvers run as they are.
+
+    Raises:
+        SolverError: unknown name; a solver without an error estimate; one that needs several terms.
+    """
+    if isinstance(solver, Stepper):
+        return solver
+    if isinstance(solver, str):
+        known = {name.lower(): make for name, make in _KNOWN.items()}
+        if solver.lower() not in known:
+            raise SolverError(
+                f'solver {solver!r} is not known: choose "auto", {", ".join(_KNOWN)}, or pass a diffrax solver'
+            )
+        solver = known[solver.lower()]()
+        if isinstance(solver, Stepper):
+            return solver
+    if not isinstance(solver, diffrax.AbstractSolver):
+        raise SolverError(f"solver must be a name or a diffrax solver, got {type(solver).__name__}")
+    if not isinstance(solver, diffrax.AbstractAdaptiveSolver):
+        raise SolverError(f"{type(solver).__name__} has no error estimate: choose Tsit5, Dopri8 or Kvaerno5")
+    if solver.term_structure is not diffrax.AbstractTerm:
+        raise SolverError(
+            f"{type(solver).__name__} splits the field into several terms: choose Tsit5, Dopri8 or Kvaerno5"
+        )
+    if isinstance(solver, diffrax.AbstractERK):
+        return ExplicitRungeKutta(from_diffrax(solver))
+    if isinstance(solver, (diffrax.Kvaerno3, diffrax.Kvaerno4, diffrax.Kvaerno5)):
+        return ESDIRK(from_diffrax(solver))
+    return DiffraxStep(solver)
