@@ -265,13 +265,20 @@ def _attempt(program: Program, args: Any, settings: Settings, loop: _Loop, due) 
 
     tolerance = program.tolerance(carry.y, step.y, settings)
 
-    def norm(vector: Float[Any, " n"]) -> Float[Any, ""]:
-        if program.error_norm is None:
-            return jnp.sqrt(jnp.mean((vector / tolerance) ** 2))
-        return program.error_norm(vector, step.y) / settings.rtol
-
-    error = norm(step.error)
     squared_speed = carry.squared_speed + step.squared_speed
+
+    def norm(vector: Float[Any, " n"], work: Float[Any, ""]) -> Float[Any, ""]:
+        if program.error_norm is None:
+            size = jnp.sqrt(jnp.mean((vector / tolerance) ** 2))
+        else:
+            size = program.error_norm(vector, step.y) / settings.rtol
+        if not program.right_side.has_loss:
+            return size
+        # The energy integral never contracts, so its error is controlled too, against the loss it must account for.
+        drop = jnp.maximum(squared_speed, settings.time_scale * 1e-3 * jnp.abs(settings.base_loss))
+        return jnp.maximum(size, jnp.abs(work) / jnp.maximum(10 * settings.rtol * drop, 1e-290))
+
+    error = norm(step.error, step.squared_speed_error)
     finite = (
         jnp.all(jnp.isfinite(step.y))
         & jnp.all(jnp.isfinite(step.field))
@@ -281,10 +288,6 @@ def _attempt(program: Program, args: Any, settings: Settings, loop: _Loop, due) 
         finite = finite & jnp.isfinite(step.loss) & jnp.isfinite(step.squared_speed)
     good = finite & jnp.isfinite(error) & step.solved
     if program.right_side.has_loss:
-        # The energy integral never contracts, so its error is controlled too, against the loss it must account for.
-        drop = jnp.maximum(squared_speed, settings.time_scale * 1e-3 * jnp.abs(settings.base_loss))
-        work_error = jnp.abs(step.squared_speed_error) / jnp.maximum(10 * settings.rtol * drop, 1e-290)
-        error = jnp.maximum(error, work_error)
         eps = jnp.finfo(carry.y.dtype).eps
         size = jnp.abs(carry.loss)
         rounding = 100 * eps * (size + jnp.sqrt(size * jnp.abs(settings.base_loss))) + 1e4 * eps**2

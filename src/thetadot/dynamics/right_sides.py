@@ -29,6 +29,12 @@ class TrainingSide(RightSide):
         """−time_scale·H."""
         return -args.time_scale * args.hessian(y)
 
+    def loss_change(
+        self, field: Float[Array, " n"], move: Float[Array, " n"], args: Any
+    ) -> Float[Array, ""]:
+        """∇L·move, with ∇L from the field."""
+        return -(field @ move) / args.time_scale
+
     @property
     def symmetric(self) -> bool:
         return True
@@ -77,6 +83,12 @@ class SystemSide(RightSide):
     def jacobian(self, y: Float[Array, " n"], args: Any) -> Float[Array, "n n"]:
         """∂F/∂y by forward mode."""
         return jax.jacfwd(lambda state: self.evaluate(state, args)[0])(y)
+
+    def loss_change(
+        self, field: Float[Array, " n"], move: Float[Array, " n"], args: Any
+    ) -> Float[Array, ""]:
+        """NaN: no loss."""
+        return jnp.asarray(jnp.nan, field.dtype)
 
     @property
     def symmetric(self) -> bool:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from thetadot.numerics.elementwise import softplus
 from thetadot.problems.checks import is_concrete, known_name
 from thetadot.problems.errors import LabelError
 
@@ -44,7 +45,7 @@ def _cross_entropy(prediction: Float[Array, " k"], label) -> Float[Array, ""]:
 
 
 def _logistic(prediction: Float[Array, "*k"], label: Float[Array, "*k"]) -> Float[Array, ""]:
-    return jnp.sum(jax.nn.softplus(-label * prediction))
+    return jnp.sum(softplus(-label * prediction))
 
 
 squared = SampleLoss("squared loss", _squared, "numbers")

@@ -9,10 +9,12 @@ from thetadot.errors import ThetadotError
 from thetadot.numerics.solvers.diffrax_step import DiffraxStep
 from thetadot.numerics.solvers.esdirk import ESDIRK
 from thetadot.numerics.solvers.explicit_runge_kutta import ExplicitRungeKutta
+from thetadot.numerics.solvers.ndf import NDF
 from thetadot.numerics.solvers.stepping import Stepper
 from thetadot.numerics.solvers.tableau import from_diffrax
 
 _KNOWN: dict[str, Callable[[], Any]] = {
+    "NDF": NDF,
     "Tsit5": diffrax.Tsit5,
     "Dopri5": diffrax.Dopri5,
     "Dopri8": diffrax.Dopri8,

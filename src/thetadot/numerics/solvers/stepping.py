@@ -29,6 +29,12 @@ class RightSide(eqx.Module):
         (field, loss), product = jax.linearize(lambda state: self.evaluate(state, args), y)
         return field, loss, lambda vector: product(vector)[0]
 
+    @abc.abstractmethod
+    def loss_change(
+        self, field: Float[Array, " n"], move: Float[Array, " n"], args: Any
+    ) -> Float[Array, ""]:
+        """First-order change of the loss along a move from a point with this field."""
+
     @property
     @abc.abstractmethod
     def symmetric(self) -> bool:
@@ -66,13 +72,13 @@ class Step(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What became of an attempted step: accepted or not, its error (1 is the tolerance), its length, and the norm in
-    which errors are measured."""
+    """What became of an attempted step: accepted or not, its error (1 is the tolerance), its length, and the norm that
+    measures an error of y together with one of ∫|F|²."""
 
     accepted: Bool[Array, ""]
     error: Float[Array, ""]
     h: Float[Array, ""]
-    norm: Callable[[Float[Array, " n"]], Float[Array, ""]]
+    norm: Callable[[Float[Array, " n"], Float[Array, ""]], Float[Array, ""]]
 
 
 class Stepper(eqx.Module):
