@@ -58,6 +58,8 @@ def test_a_function_of_ones_own_is_taken_by_its_name():
 def test_functions_of_jax_that_have_a_name_here_are_known_by_it():
     assert as_activation(jax.nn.relu) == as_activation("relu")
     assert as_activation(jnp.tanh) == as_activation("tanh")
+    assert as_activation(jax.nn.softplus) == as_activation("softplus")
+    assert as_activation(jax.scipy.special.erf) == as_activation("erf")
 
 
 def test_unknown_names_come_with_the_nearest_known_one():
