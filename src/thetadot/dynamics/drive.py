@@ -39,6 +39,7 @@ class Task:
         settings: numbers.
         grid, until, events: when to save, when to end, what to record.
         problem: None for other systems.
+        chunk: what advances a run; takes and gives what `engine.chunk` does.
     """
 
     programs: tuple[tuple[str, Program], ...]
@@ -49,6 +50,7 @@ class Task:
     until: Until
     events: tuple[Event, ...]
     problem: Problem | None
+    chunk: Callable = engine.chunk
 
     @property
     def end(self) -> float:
@@ -128,7 +130,7 @@ def advance(task: Task, record: Record, clock: Clock, watch: Callable[[Record], 
 def _one_chunk(task: Task, record: Record, attempts: int) -> None:
     _, program = task.programs[record.solver]
     block = task.grid.block(record.index, program.rows + 1)
-    out = engine.chunk(program, task.args, record.carry, task.settings, block, np.asarray(attempts))
+    out = task.chunk(program, task.args, record.carry, task.settings, block, np.asarray(attempts))
     carry, rows, count, dense_count, passed = jax.block_until_ready(out)
     _collect(record, rows, int(count), int(dense_count))
     # The index moves with the carry: an interrupt between the two would lose or repeat a row.

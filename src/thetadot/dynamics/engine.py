@@ -48,15 +48,20 @@ class Program(eqx.Module):
             values.append(jnp.asarray(value, y.dtype).reshape(()))
         return jnp.stack(values) if values else jnp.zeros((0,), y.dtype)
 
-    def tolerance(self, y: Float[Any, " n"], candidate: Float[Any, " n"], settings: Settings):
-        """Error per component that counts as 1. The absolute part follows the running scale of each layer: a fixed
-        number above a small initialisation's scale would freeze it at the origin."""
-        square = jnp.maximum(y**2, candidate**2)
+    def absolute_tolerance(self, square: Float[Any, " n"], settings: Settings) -> Float[Any, " n"]:
+        """Absolute part of the tolerance where the squares of the components are these. It follows the running scale of
+        each layer: a fixed number above a small initialisation's scale would freeze it at the origin."""
         sums = jax.ops.segment_sum(square, settings.groups, self.groups)
         counts = jax.ops.segment_sum(jnp.ones_like(square), settings.groups, self.groups)
         scale = jnp.maximum(jnp.sqrt(sums / jnp.maximum(counts, 1.0)), settings.floor)
-        guard = settings.scale_guard * settings.rtol * scale[settings.groups]
-        return jnp.maximum(jnp.maximum(guard, settings.atol) + settings.rtol * jnp.sqrt(square), 1e-290)
+        return jnp.maximum(settings.scale_guard * settings.rtol * scale[settings.groups], settings.atol)
+
+    def tolerance(self, y: Float[Any, " n"], candidate: Float[Any, " n"], settings: Settings):
+        """Error per component that counts as 1."""
+        square = jnp.maximum(y**2, candidate**2)
+        return jnp.maximum(
+            self.absolute_tolerance(square, settings) + settings.rtol * jnp.sqrt(square), 1e-290
+        )
 
 
 def crossed(before, after, direction: int):

@@ -125,7 +125,9 @@ def integrate(
 def identity(kind: str, wishes: Wishes, observables: Any, events: tuple[Event, ...]) -> dict[str, Any]:
     """Settings that a resumed run must share with the run that it continues."""
     saves = wishes.saves if isinstance(wishes.saves, str) else "explicit"
-    method = wishes.solver if isinstance(wishes.solver, str) else type(wishes.solver).__name__
+    method = wishes.solver
+    if not isinstance(method, str):
+        method = getattr(method, "name", type(method).__name__)
     return {
         "kind": kind, "solver": method, "saves": saves, "rtol": wishes.first_rtol, "atol": wishes.atol,
         "certify": wishes.certify, "dense": wishes.dense, "observe": [name for name, _ in observables],

@@ -9,16 +9,17 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from thetadot.dynamics import certification
+from thetadot.dynamics import certification, engine
 from thetadot.dynamics.carry import Settings
 from thetadot.dynamics.drive import Task
 from thetadot.dynamics.engine import Program
 from thetadot.dynamics.events import Event
 from thetadot.dynamics.saves import SaveGrid, SavesError, save_grid
 from thetadot.dynamics.solver_choice import choose
+from thetadot.dynamics.sundials import Sundials
 from thetadot.dynamics.until import Until
 from thetadot.errors import ThetadotError
-from thetadot.numerics.solvers import RightSide
+from thetadot.numerics.solvers import CVODE, RightSide
 from thetadot.problems import Problem
 
 _ROW_NUMBERS = 4_000_000  # numbers in the buffer of saved rows
@@ -132,7 +133,12 @@ def make_task(
         (method.name, Program(method, right_side, observe, watched, error_norm, count, rows, dense_rows))
         for method in steppers
     )
-    return Task(programs, args, y0, settings, grid, until, events, problem)
+    chunk = engine.chunk
+    if isinstance(steppers[0], CVODE):
+        if error_norm is not None:
+            raise FlowArgumentError("CVODE measures errors in its own norm: leave out error_norm")
+        chunk = Sundials()
+    return Task(programs, args, y0, settings, grid, until, events, problem, chunk)
 
 
 def _check_grid(grid: SaveGrid, end: float | None) -> None:

@@ -30,7 +30,7 @@ def _identity(z: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 FUNCTIONS: dict[str, Callable[[Array], Array]] = {
-    "tanh": jnp.tanh,
+    "tanh": elementwise.tanh,
     "sigmoid": elementwise.sigmoid,
     "erf": elementwise.erf,
     "softplus": elementwise.softplus,
@@ -42,7 +42,12 @@ FUNCTIONS: dict[str, Callable[[Array], Array]] = {
     "identity": _identity,
 }
 NAMES = (*FUNCTIONS, "leaky_relu")
-_OF_JAX = {"sigmoid": jax.nn.sigmoid, "erf": jax.scipy.special.erf, "softplus": jax.nn.softplus}
+_OF_JAX = {
+    "tanh": jnp.tanh,
+    "sigmoid": jax.nn.sigmoid,
+    "erf": jax.scipy.special.erf,
+    "softplus": jax.nn.softplus,
+}
 
 
 @dataclasses.dataclass(frozen=True)

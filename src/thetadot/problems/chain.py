@@ -65,6 +65,21 @@ class Chain:
                 hidden = self.activation(hidden)
         return hidden if self.output_scale == 1.0 else self.output_scale * hidden
 
+    def evaluate_all(self, theta: Float[Array, " P"], x: Float[Array, "N d"]) -> Float[Array, "k N"]:
+        """Outputs of all samples, samples last: the gradient's products are then fast ones on CPUs.
+
+        With samples first, dL/dW contracts the leading axes of both factors, at half the speed.
+        """
+        hidden = x.T
+        layers = self.layers(theta)
+        for number, (weight, bias) in enumerate(layers, start=1):
+            hidden = weight @ hidden
+            if bias is not None:
+                hidden = hidden + bias[:, None]
+            if number < len(layers):
+                hidden = self.activation(hidden)
+        return hidden if self.output_scale == 1.0 else self.output_scale * hidden
+
     def initial(self, key: PRNGKeyArray, scale: float | Array = 1.0) -> Float[Array, " P"]:
         """Weights N(0, scale²/fan_in), biases 0."""
         return gaussian_start(self.layout, key, scale)

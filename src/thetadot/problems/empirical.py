@@ -20,7 +20,7 @@ from thetadot.problems.equinox_network import EquinoxNetwork
 from thetadot.problems.errors import DataError, NetworkError, ShapeError
 from thetadot.problems.hessian import chain_hessian
 from thetadot.problems.layout import Layout
-from thetadot.problems.losses import SampleLoss, check_labels, loss_name, sample_loss
+from thetadot.problems.losses import SampleLoss, check_labels, loss_name, losses_of, sample_loss
 from thetadot.problems.problem import Problem
 
 _log = logging.getLogger("thetadot.problems")
@@ -42,7 +42,9 @@ class _Caption:
 
 @jax.jit
 def _sample_losses(problem: "EmpiricalRisk", theta: Array, x: Array, y: Array) -> Array:
-    network, loss = problem.network, problem.sample_loss
+    network, loss, chain = problem.network, problem.sample_loss, structured_chain(problem)
+    if chain is not None:
+        return losses_of(loss, chain.evaluate_all(theta, x), y)
     return jax.vmap(lambda one, label: loss(network.evaluate(theta, one), label))(x, y)
 
 

@@ -23,11 +23,13 @@ class SampleLoss:
         function: (prediction, label) of one sample → scalar.
         labels: what the labels are: "numbers" (float64, shaped like the prediction), "classes" (integers),
             "signs" (±1), or "any" (a user's loss decides; integers stay integers).
+        trailing: whether the function also takes predictions (k, N) and labels (N,) of N samples at once.
     """
 
     name: str
     function: Callable[[Any, Any], Array]
     labels: str = "any"
+    trailing: bool = False
 
     def __call__(self, prediction: Any, label: Any) -> Float[Array, ""]:
         """The loss of one prediction."""
@@ -38,10 +40,11 @@ def _squared(prediction: Float[Array, "*k"], label: Float[Array, "*k"]) -> Float
     return 0.5 * jnp.sum(jnp.square(prediction - label))
 
 
-def _cross_entropy(prediction: Float[Array, " k"], label) -> Float[Array, ""]:
+def _cross_entropy(prediction: Float[Array, "k *N"], label) -> Float[Array, "*N"]:
     # A comparison instead of prediction[label]: the derivative of indexing is a scatter, slow on CPUs.
-    hit = jnp.arange(prediction.shape[0]) == jnp.asarray(label).astype(jnp.int64)
-    return jax.nn.logsumexp(prediction) - jnp.sum(jnp.where(hit, prediction, 0.0))
+    classes = jnp.expand_dims(jnp.arange(prediction.shape[0]), tuple(range(1, prediction.ndim)))
+    hit = classes == jnp.asarray(label).astype(jnp.int64)[None]
+    return jax.nn.logsumexp(prediction, axis=0) - jnp.sum(jnp.where(hit, prediction, 0.0), axis=0)
 
 
 def _logistic(prediction: Float[Array, "*k"], label: Float[Array, "*k"]) -> Float[Array, ""]:
@@ -50,7 +53,7 @@ def _logistic(prediction: Float[Array, "*k"], label: Float[Array, "*k"]) -> Floa
 
 squared = SampleLoss("squared loss", _squared, "numbers")
 """½‖f(x) − y‖², labels shaped like the prediction."""
-cross_entropy = SampleLoss("cross-entropy", _cross_entropy, "classes")
+cross_entropy = SampleLoss("cross-entropy", _cross_entropy, "classes", trailing=True)
 """−log softmax(f(x))_y, integer labels 0 … k−1."""
 logistic = SampleLoss("logistic loss", _logistic, "signs")
 """log(1 + exp(−y f(x))), labels ±1, summed over outputs."""
@@ -63,6 +66,14 @@ def sample_loss(given: str | Callable) -> Callable:
     if isinstance(given, str):
         return NAMED[known_name(given, NAMED, "loss")]
     return given
+
+
+def losses_of(loss: Callable, predictions: Float[Array, "k N"], labels: Array) -> Float[Array, " N"]:
+    """The loss of every sample, predictions with samples last, labels (N, …)."""
+    if isinstance(loss, SampleLoss) and loss.trailing:
+        return loss.function(predictions, labels)
+    # Mapping over the last axis of both keeps the samples last in all that is computed.
+    return jax.vmap(loss, in_axes=(-1, -1))(predictions, jnp.moveaxis(labels, 0, -1))
 
 
 def loss_name(loss: Callable) -> str:

@@ -1,6 +1,7 @@
 """Methods for gradient flow, one integrator a file."""
 
 from thetadot.numerics.solvers.catalogue import SolverError, stepper
+from thetadot.numerics.solvers.cvode import CVODE, MissingSundialsError
 from thetadot.numerics.solvers.diffrax_step import DiffraxStep
 from thetadot.numerics.solvers.esdirk import ESDIRK
 from thetadot.numerics.solvers.explicit_runge_kutta import ExplicitRungeKutta
@@ -8,9 +9,11 @@ from thetadot.numerics.solvers.stepping import RightSide, Step, Stepper
 from thetadot.numerics.solvers.tableau import Tableau, from_diffrax
 
 __all__ = [
+    "CVODE",
     "ESDIRK",
     "DiffraxStep",
     "ExplicitRungeKutta",
+    "MissingSundialsError",
     "RightSide",
     "SolverError",
     "Step",

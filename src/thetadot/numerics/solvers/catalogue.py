@@ -1,11 +1,13 @@
 """The solvers by name, and the stepper of each."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import diffrax
 
 from thetadot.errors import ThetadotError
+from thetadot.numerics.solvers.cvode import CVODE
 from thetadot.numerics.solvers.diffrax_step import DiffraxStep
 from thetadot.numerics.solvers.esdirk import ESDIRK
 from thetadot.numerics.solvers.explicit_runge_kutta import ExplicitRungeKutta
@@ -15,12 +17,15 @@ from thetadot.numerics.solvers.tableau import from_diffrax
 
 _KNOWN: dict[str, Callable[[], Any]] = {
     "NDF": NDF,
+    "NDF-cg": functools.partial(NDF, "cg"),
     "Tsit5": diffrax.Tsit5,
     "Dopri5": diffrax.Dopri5,
     "Dopri8": diffrax.Dopri8,
     "Kvaerno3": diffrax.Kvaerno3,
     "Kvaerno4": diffrax.Kvaerno4,
     "Kvaerno5": diffrax.Kvaerno5,
+    "CVODE": CVODE,
+    "CVODE-GMRES": functools.partial(CVODE, "gmres"),
 }
 
 

@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from thetadot.numerics.solvers import ndf_table as table
 from thetadot.numerics.solvers.ndf_dense import DenseAlgebra
+from thetadot.numerics.solvers.ndf_krylov import KrylovAlgebra
 from thetadot.numerics.solvers.stepping import RightSide, Step, Stepper, Verdict
 
 _NEWTON = 0.05
@@ -42,6 +43,7 @@ class _Newton(NamedTuple):
     count: Int[Any, ""]
     evaluations: Int[Any, ""]
     products: Int[Any, ""]
+    radius: Float[Any, ""]  # largest curvature met
     converged: Bool[Any, ""]
     diverged: Bool[Any, ""]
 
@@ -80,7 +82,11 @@ class NDF(Stepper):
 
     @property
     def _algebra(self):
-        return DenseAlgebra()
+        return DenseAlgebra() if self.linear == "cholesky" else KrylovAlgebra()
+
+    @property
+    def needs_symmetry(self) -> bool:
+        return self.linear == "cg"
 
     def start(self, right_side, args, y, field, h) -> History:
         """The first step is of order 1."""
@@ -150,7 +156,7 @@ class NDF(Stepper):
             loss_error=curved + noise,
             memory=memory._replace(
                 differences=differences, h=h, rate=newton.rate,
-                algebra=algebra.after(newton.converged),
+                algebra=algebra.after(newton.converged, newton.products, newton.radius),
             ),
         )  # fmt: skip
 
@@ -171,7 +177,7 @@ class NDF(Stepper):
                 state.count == 0, lambda: first, lambda: right_side.evaluate(state.point, args)
             )
             residual = c * field - slope - state.correction
-            move, products = solve(residual, tolerance)
+            move, products, radius = solve(residual, tolerance, allowed)
             size = jnp.sqrt(jnp.mean((move / tolerance) ** 2))
             fresh = jnp.where(state.count == 0, state.rate, jnp.maximum(0.3 * state.rate, size / state.size))
             # Beyond rounding nothing can be gained.
@@ -180,14 +186,15 @@ class NDF(Stepper):
             diverged = ~jnp.isfinite(size) | ((state.count > 0) & (size > _DIVERGES * state.size))
             return _Newton(
                 state.correction + move, state.point + move, field, loss, move, size, fresh, state.count + 1,
-                state.evaluations + (state.count > 0), state.products + products, converged & ~diverged, diverged,
+                state.evaluations + (state.count > 0), state.products + products,
+                jnp.maximum(state.radius, radius), converged & ~diverged, diverged,
             )  # fmt: skip
 
         zero, none, no = jnp.zeros_like(c), jnp.asarray(0, jnp.int64), jnp.asarray(False)
         blank = jnp.zeros_like(predicted)
         return jax.lax.while_loop(
             unfinished, iterate,
-            _Newton(blank, predicted, blank, zero, blank, zero + 1.0, rate, none, none, none, no, no),
+            _Newton(blank, predicted, blank, zero, blank, zero + 1.0, rate, none, none, none, zero, no, no),
         )  # fmt: skip
 
     def settle(self, step: Step, verdict: Verdict) -> tuple[History, Float[Array, ""]]:

@@ -33,8 +33,9 @@ class Factored(NamedTuple):
     factor_age: Int[Any, ""]
     jacobian_age: Int[Any, ""]
 
-    def after(self, converged: Bool[Any, ""]) -> "Factored":
+    def after(self, converged: Bool[Any, ""], products: Int[Any, ""], radius: Float[Any, ""]) -> "Factored":
         """The state after Newton's iteration; a failure with an old Jacobian asks for a new one."""
+        del products, radius
         return self._replace(
             wanted=~converged & self.stale, stale=self.stale | converged,
             factor_age=self.factor_age + 1, jacobian_age=self.jacobian_age + 1,
@@ -59,8 +60,8 @@ class DenseAlgebra(eqx.Module):
         predicted: Float[Array, " n"],
         c: Float[Array, ""],
     ):
-        """The state for this step, the solver of (I − cJ)·move = residual, field and loss at the predicted point, and
-        what that took."""
+        """The state for this step, the solver of (I − cJ)·move = residual, field and loss at the predicted point,
+        whether the solver is a new one, and what that took."""
         first = right_side.evaluate(predicted, args)
         renew = state.wanted | (state.jacobian_age >= _JACOBIAN_AGE)
         jacobian, radius = jax.lax.cond(
@@ -76,11 +77,11 @@ class DenseAlgebra(eqx.Module):
         )
         factored = jnp.where(again, c, state.c)
 
-        def solve(residual, tolerance):
-            del tolerance
+        def solve(residual, tolerance, allowed):
+            del tolerance, allowed
             # Between the true matrix and one for another c: the best scalar for stiff and slow directions alike.
             move = _solve(factor, residual, right_side.symmetric) * (2 / (1 + c / factored))
-            return move, jnp.asarray(0, jnp.int64)
+            return move, jnp.asarray(0, jnp.int64), jnp.zeros_like(c)
 
         one = jnp.asarray(1, jnp.int64)
         fresh = Factored(
