@@ -58,7 +58,9 @@ docs: env
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: env
-	$(BIN)/python benchmarks/flow.py
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-input -c constraints.txt -e '.[bench]' \
+	  || echo 'PyTorch could not be installed: torchdiffeq is left out of the comparison' >&2
+	$(BIN)/python -m benchmarks.flow
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .import_linter_cache .hypothesis .cache site dist build
