@@ -89,6 +89,10 @@ def tables() -> dict[str, tuple[tuple[float, ...], mpf]]:
         def area_ratio(z):
             return 2 * (mpmath.atanh(mpmath.sqrt(z)) / mpmath.sqrt(z) - 1) / z if z else mpf(2) / 3
 
+        def even_part(z):
+            root = mpmath.sqrt(z)
+            return (root * mpmath.coth(root / 2) - 2) / z if z > mpf(10) ** -30 else mpf(1) / 6
+
         near, _, near_error = minimax(
             lambda z: erf_ratio(z) - 1, lambda z: 1 / erf_ratio(z), mpf(0), JOIN**2, 10
         )
@@ -96,7 +100,11 @@ def tables() -> dict[str, tuple[tuple[float, ...], mpf]]:
             scaled_complement, lambda x: mpmath.exp(-x * x) / mpmath.erf(x), JOIN, mpf(6), 5, 6
         )
         log, _, log_error = minimax(area_ratio, lambda z: z + mpf(10) ** -9, mpf(0), mpf(1) / 9, 9)
+        exp, _, exp_error = minimax(
+            even_part, lambda z: z ** mpf("1.5") / 2 + mpf(10) ** -12, mpf(0), mpmath.log(2) ** 2 / 4, 4
+        )
         found = {
+            "_EXP": (exp, exp_error),
             "_ERF_NEAR": (near, near_error),
             "_ERFCX_OVER": (over, far_error),
             "_ERFCX_UNDER": (under, far_error),
@@ -105,7 +113,15 @@ def tables() -> dict[str, tuple[tuple[float, ...], mpf]]:
         return {name: (tuple(map(float, p)), error) for name, (p, error) in found.items()}
 
 
+def halves_of_log_2() -> tuple[float, float]:
+    """log 2 as the sum of its leading 42 bits, whose product with any exponent is exact, and the rest."""
+    with mpmath.workdps(DIGITS):
+        high = mpmath.floor(mpmath.ldexp(mpmath.log(2), 42)) / mpf(2) ** 42
+        return float(high), float(mpmath.log(2) - high)
+
+
 if __name__ == "__main__":
+    print(f"_LOG_2_HIGH, _LOG_2_LOW = {halves_of_log_2()}")
     for name, (coefficients, error) in tables().items():
         print(f"# error {mpmath.nstr(error, 2)}\n{name} = (")
         print("".join(f"    {coefficient!r},\n" for coefficient in coefficients) + ")")

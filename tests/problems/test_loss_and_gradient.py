@@ -1,6 +1,7 @@
 """Losses against a NumPy loop over samples, gradients against its complex-step derivative, for every N."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -96,3 +97,20 @@ def test_large_outputs_do_not_overflow():
     signs = td.EmpiricalRisk(td.linear([1, 1]), td.logistic, x, np.array([-1.0]))
     assert float(signs.loss(np.array([1000.0]))) == 1000.0
     assert np.isfinite(signs.value_and_grad(np.array([1000.0]))[1]).all()
+
+
+def test_a_loss_of_ones_own_sees_one_sample_at_a_time_and_gives_the_same_gradient():
+    def own(prediction, label):
+        assert (prediction.shape, label.shape) == ((3,), ())
+        return jax.nn.logsumexp(prediction) - prediction[label]
+
+    rng = np.random.default_rng(4)
+    x, y = rng.normal(size=(7, 2)), rng.integers(0, 3, 7)
+    network = td.mlp([2, 4, 3], "tanh")
+    named, owned = (td.EmpiricalRisk(network, loss, x, y) for loss in (td.cross_entropy, own))
+    theta = named.init(jax.random.key(0))
+    np.testing.assert_allclose(named.value_and_grad(theta)[1], owned.value_and_grad(theta)[1], atol=1e-15)
+    single = [
+        td.cross_entropy(network.evaluate(theta, one), int(label)) for one, label in zip(x, y, strict=True)
+    ]
+    np.testing.assert_allclose(named.sample_losses(theta), single, rtol=1e-14)

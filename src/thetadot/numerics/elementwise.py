@@ -2,7 +2,8 @@
 
 Written in operations that XLA turns into vector instructions: polynomials, one division, one exponential, no
 branch. Value and derivative are built from the same exponential, which XLA then evaluates once.
-`benchmarks/elementwise.py` measures them: {NUMBERS}
+`benchmarks/elementwise.py` measures them; value and derivative, ns per number, XLA's → these, on one thread of an
+AMD EPYC of the fifth generation: erf 14.3 → 2.5, softplus 11.9 → 2.3, sigmoid 2.0 → 1.6, tanh 1.2 → 1.1.
 
 The coefficients are those of `tests/oracles/minimax.py`, which a test compares digit by digit. Subnormal numbers,
 arguments and results alike, count as zero: XLA's CPU programs flush them in every operation.
@@ -20,6 +21,22 @@ from thetadot.errors import PrecisionError
 
 _TWO_OVER_ROOT_PI = 2 / np.sqrt(np.pi)
 _TOP_26_BITS = np.int64(-(2**27))
+
+_LOG_2_HIGH, _LOG_2_LOW = (
+    0.6931471805598903,
+    5.497923018708371e-14,
+)  # the product of the first with n is exact
+_UNDERFLOW = -708.39  # below it exp is less than the smallest normal number
+_WHOLE = 1.5 * 2.0**52  # added to a small whole number, it puts that number into the last bits
+
+# (r·coth(r/2) − 2)/r² in r² on |r| ≤ log(2)/2, relative error of exp 2e-19.
+_EXP = (
+    0.16666666666666555,
+    -0.002777777777669913,
+    6.613756250767013e-05,
+    -1.6533837763077105e-06,
+    4.136067375518241e-08,
+)
 
 # (erf(x)/x − 1) in x² on |x| ≤ 0.75, relative error of erf 8e-19.
 _ERF_NEAR = (
@@ -75,6 +92,21 @@ def _polynomial(coefficients: Sequence[float], x: Array) -> Array:
     return value
 
 
+def _exp_of_negative(t: Array) -> Array:
+    """exp(t) for t ≤ 0 to 1.3 ulp: with t = n log 2 + r and c = r·coth(r/2), 2ⁿ(1 + 2r/(c − r)).
+
+    Half the cost of XLA's. The division, which XLA never does twice, keeps it from evaluating the whole once
+    for the value and once more for the derivative.
+    """
+    n = lax.round(t * (1 / np.log(2)), lax.RoundingMethod.TO_NEAREST_EVEN)
+    r = (t - n * _LOG_2_HIGH) - n * _LOG_2_LOW
+    square = r * r
+    value = 1.0 + 2.0 * r / ((2.0 - r) + square * _polynomial(_EXP, square))
+    biased = lax.bitcast_convert_type(n + _WHOLE, np.int64) + np.int64(1023)
+    power = lax.bitcast_convert_type(biased << np.int64(52), np.float64)
+    return jnp.where(t < _UNDERFLOW, 0.0, value * power)
+
+
 def _float64(x: Float[Array, "*shape"], name: str) -> Float[Array, "*shape"]:
     if x.dtype != np.float64:
         raise PrecisionError(f"{name} takes float64, given {x.dtype}: convert it with .astype(float)")
@@ -82,7 +114,7 @@ def _float64(x: Float[Array, "*shape"], name: str) -> Float[Array, "*shape"]:
 
 
 def erf(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """The error function 2/√π ∫₀ˣ exp(−t²) dt, elementwise, to 1 ulp; its derivative to 2.5 ulp.
+    """The error function 2/√π ∫₀ˣ exp(−t²) dt, elementwise, to 2 ulp; its derivative to 3 ulp.
 
     x + x·p(x²) for |x| < 0.75, else ±(1 − exp(−x²)·r(|x|)) with a minimax polynomial p and a minimax rational
     function r. In the derivative the rounding of x² is made good: left alone it would cost x²/2 ulp.
@@ -106,9 +138,9 @@ def _erf(x: Array) -> Array:
     square = x * x
     size = jnp.abs(x)
     bounded = jnp.where(size > 6.0, 6.0, size)  # where erf is 1 to rounding; NaN passes
-    complement = jnp.exp(-square) * _polynomial(_ERFCX_OVER, bounded) / _polynomial(_ERFCX_UNDER, bounded)
-    far = jnp.where(x < 0, complement - 1.0, 1.0 - complement)
-    return jnp.where(size < 0.75, x + x * _polynomial(_ERF_NEAR, square), far)
+    over, under = _polynomial(_ERFCX_OVER, bounded), _polynomial(_ERFCX_UNDER, bounded)
+    far = 1.0 - _exp_of_negative(-square) * over / under
+    return jnp.where(size < 0.75, x + x * _polynomial(_ERF_NEAR, square), jnp.where(x < 0, -far, far))
 
 
 @jax.custom_jvp
@@ -118,7 +150,7 @@ def _erf_slope(x: Array) -> Array:
     high = lax.bitcast_convert_type(lax.bitcast_convert_type(x, np.int64) & _TOP_26_BITS, np.float64)
     low = x - high
     lost = ((high * high - square) + 2.0 * high * low) + low * low
-    bell = jnp.exp(-square)
+    bell = _exp_of_negative(-square)
     # Beyond |x| = 27 the square may be infinite and `lost` NaN.
     return jnp.where(bell == 0, 0.0, bell * (_TWO_OVER_ROOT_PI - _TWO_OVER_ROOT_PI * lost))
 
@@ -156,7 +188,7 @@ def softplus(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 @jax.custom_jvp
 def _softplus(x: Array) -> Array:
-    u = jnp.exp(-jnp.abs(x))
+    u = _exp_of_negative(-jnp.abs(x))
     s = u / (2.0 + u)
     square = s * s
     return jnp.where(x < 0, 0.0, x) + (u - s * (u - square * _polynomial(_LOG1P, square)))
@@ -170,7 +202,8 @@ def _(primals, tangents):
 def sigmoid(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """1/(1 + exp(−x)), elementwise, to 2 ulp: with u = exp(−|x|) and q = u/(1 + u), 1 − q or, for x < 0, u − uq.
 
-    XLA's own, 1/(1 + exp(−x)), errs by 2.2 ulp and takes as long: both are one exponential and one division.
+    XLA's own, 1/(1 + exp(−x)), errs by 2.2 ulp and takes a fifth longer; no more is to be had from a function that
+    is one exponential and one division.
     ½(1 + tanh(x/2)) has no correct digit left at x = −40.
 
     Arguments:
@@ -189,7 +222,7 @@ def sigmoid(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 @jax.custom_jvp
 def _sigmoid(x: Array) -> Array:
-    u = jnp.exp(-jnp.abs(x))
+    u = _exp_of_negative(-jnp.abs(x))
     q = u / (1.0 + u)
     return jnp.where(x < 0, u - u * q, 1.0 - q)
 
@@ -200,24 +233,31 @@ def _(primals, tangents):
     return value, value * (1.0 - value) * tangents[0]
 
 
-@jax.custom_jvp
 def tanh(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """XLA's tanh (4 ulp, faster than any exponential), with the derivative 1 − tanh² as one fused operation.
 
-    JAX's derivative, three operations, makes the gradient of the digits network 64-128-10 a tenth slower.
+    JAX's derivative, of three operations, makes the gradient of the digits network 64-128-10 a tenth slower.
 
     Arguments:
-        x: floating point numbers of any shape. Differentiable any number of times.
+        x: float64, any shape. Differentiable any number of times.
+
+    Raises:
+        PrecisionError: x is not float64.
 
     Example:
         >>> import jax.numpy as jnp
         >>> tanh(jnp.array([0.0, 1.0])).round(6).tolist()
         [0.0, 0.761594]
     """
+    return _tanh(_float64(x, "tanh"))
+
+
+@jax.custom_jvp
+def _tanh(x: Array) -> Array:
     return jnp.tanh(x)
 
 
-@tanh.defjvp
+@_tanh.defjvp
 def _(primals, tangents):
-    value = tanh(*primals)
+    value = _tanh(*primals)
     return value, (1.0 - value * value) * tangents[0]
