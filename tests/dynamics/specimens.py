@@ -1,12 +1,18 @@
 """Small systems whose motion is known in closed form, shared so that each is compiled once a session."""
 
+import importlib.util
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from jaxtyping import Array, Float
 
 import thetadot as td
 
+NEEDS_SUNDIALS = pytest.mark.skipif(
+    importlib.util.find_spec("sksundae") is None, reason="needs the extra: pip install 'thetadot[sundials]'"
+)
 RATES = np.array([1.0, 0.1])
 
 

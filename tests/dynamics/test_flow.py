@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 import thetadot as td
-from tests.dynamics.specimens import BOWL, DOUBLE_WELL, RATES, network, same_bits
+from tests.dynamics.specimens import BOWL, DOUBLE_WELL, NEEDS_SUNDIALS, RATES, network, same_bits
 from thetadot.dynamics import FlowFailedError, InvariantManifoldWarning, ResumeError
 
-SOLVERS = ["Tsit5", "Dopri5", "Dopri8", "Kvaerno3", "Kvaerno4", "Kvaerno5", "auto"]
+CVODES = [pytest.param(name, marks=NEEDS_SUNDIALS) for name in ("CVODE", "CVODE-GMRES")]
+SOLVERS = ["Tsit5", "Dopri5", "Dopri8", "Kvaerno3", "Kvaerno4", "Kvaerno5", "NDF", "NDF-cg", "auto", *CVODES]
 
 
 def _flow(problem=BOWL, start=(1.0, 1.0), **settings):

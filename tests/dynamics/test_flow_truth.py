@@ -10,9 +10,10 @@ from scipy.optimize import brentq
 
 import thetadot as td
 from tests.dynamics import zoo
+from tests.dynamics.specimens import NEEDS_SUNDIALS
 from tests.oracles import radau, squared_relu, tanh_network
 
-IMPLICIT = ("auto", "Kvaerno3", "Kvaerno4", "Kvaerno5")
+IMPLICIT = ("auto", "NDF", "NDF-cg", "Kvaerno3", "Kvaerno4", "Kvaerno5")
 EXPLICIT = ("Tsit5", "Dopri5", "Dopri8")
 
 
@@ -53,6 +54,15 @@ LONGER += [(name, solver) for name in SCALAR for solver in ("Dopri5", "Kvaerno3"
 LONGER += [("squared ReLU", solver) for solver in (*EXPLICIT, "Kvaerno5")]
 LONGER += [(name, solver) for name in ("quadratic", "teacher and student") for solver in IMPLICIT[1:]]
 PAIRS += [pytest.param(*pair, marks=pytest.mark.slow) for pair in LONGER]
+SUNDIALS = [(name, "CVODE") for name in ("quadratic", "scalar balanced", "two linear layers")]
+PAIRS += [pytest.param(*pair, marks=NEEDS_SUNDIALS) for pair in SUNDIALS]
+SUNDIALS = [
+    (name, solver)
+    for name in zoo.MAKERS
+    for solver in ("CVODE", "CVODE-GMRES")
+    if (name, solver) not in SUNDIALS
+]
+PAIRS += [pytest.param(*pair, marks=[NEEDS_SUNDIALS, pytest.mark.slow]) for pair in SUNDIALS]
 
 
 @pytest.mark.parametrize("accuracy", [1e-4, 1e-6])

@@ -20,7 +20,7 @@ from thetadot.numerics.solvers.stepping import RightSide, Step, Stepper, Verdict
 TIME, LOSS, GRADIENT, STEPS, EVENT, STIFF, FAILED, NONFINITE, POLISH = (1 << bit for bit in range(9))
 
 _MOST_REJECTIONS = 50
-_MOST_NONFINITE = 60
+MOST_NONFINITE = 60
 _STIFF_STEPS = 15  # accepted steps at the stability limit before an explicit method is called stiff
 _OVERFLOW = 1e150
 
@@ -336,7 +336,7 @@ def _attempt(program: Program, args: Any, settings: Settings, loop: _Loop, due) 
         finite, jnp.maximum(carry.nonfinite - accept.astype(jnp.int64), 0), carry.nonfinite + 3
     )
     failed = jnp.where(
-        nonfinite >= _MOST_NONFINITE, NONFINITE, jnp.where(rejections >= _MOST_REJECTIONS, FAILED, 0)
+        nonfinite >= MOST_NONFINITE, NONFINITE, jnp.where(rejections >= _MOST_REJECTIONS, FAILED, 0)
     )
     took = carry._replace(
         time=new_time, time_low=new_low, y=step.y, field=step.field, loss=step.loss,

@@ -49,7 +49,8 @@ def flow(
         accuracy: wanted relative global error of θ along the path. The first run uses rtol = accuracy/100.
         rtol, atol: local tolerances, overriding `accuracy`'s choice. Without `atol` the absolute part is
             0.1·rtol times the running scale of each layer, so that a small initialisation is not frozen.
-        solver: "auto", a name (Tsit5, Dopri5, Dopri8, Kvaerno3, Kvaerno4, Kvaerno5) or a diffrax solver.
+        solver: "auto", a name (NDF, Tsit5, Dopri5, Dopri8, Kvaerno3, Kvaerno4, Kvaerno5; CVODE and CVODE-GMRES with the
+            extra `sundials`) or a diffrax solver.
         saves: "log" (geometric grid with 0 and the end, 200 rows), "linear", "steps" (every accepted step), or
             ascending times: then exactly those rows.
         observe: names (sharpness, layer_norms, balancedness, alignment) or {name: name or fn(theta, problem)},

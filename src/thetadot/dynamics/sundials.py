@@ -22,40 +22,42 @@ RESTART = 500  # steps after which CVODE starts afresh
 KRYLOV = 30
 _MOST_FAILURES = 20  # in a row, each followed by a fresh start
 _HEALTHY = 20  # steps after which failures are no longer in a row
-_RESOLUTION = 1e4 * np.finfo(float).eps  # steps below this part of the time since the last start are lost in it
+_RESOLUTION = (
+    1e4 * np.finfo(float).eps
+)  # steps below this part of the time since the last start are lost in it
 
 
 @eqx.filter_jit
-def _absolute_tolerance(program: Program, settings: Settings, y: jax.Array):
+def _absolute_tolerance(program: Program, settings: Settings, y: Any):
     return program.absolute_tolerance(y**2, settings)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _evaluate(static: Static, arrays: Any, y: jax.Array):
+def _evaluate(static: Static, arrays: Any, y: Any):
     side, args = eqx.combine(arrays, static.tree)
     return side.evaluate(y, args)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _jacobian(static: Static, arrays: Any, y: jax.Array):
+def _jacobian(static: Static, arrays: Any, y: Any):
     side, args = eqx.combine(arrays, static.tree)
     return side.jacobian(y, args)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _product(static: Static, arrays: Any, y: jax.Array, v: jax.Array):
+def _product(static: Static, arrays: Any, y: Any, v: Any):
     side, args = eqx.combine(arrays, static.tree)
     return side.linearize(y, args)[2](v)
 
 
 @eqx.filter_jit
-def _row(program: Program, args: Any, y: jax.Array):
+def _row(program: Program, args: Any, y: Any):
     field, loss = program.right_side.evaluate(y, args)
     return field, loss, {name: fn(y, args) for name, fn in program.observe}
 
 
 @eqx.filter_jit
-def _event_values(program: Program, args: Any, values: jax.Array, h: jax.Array, field: jax.Array):
+def _event_values(program: Program, args: Any, values: Any, h: Any, field: Any):
     """Event functions at a quarter, half, three quarters and the end of a step."""
 
     def at(position):
@@ -67,7 +69,7 @@ def _event_values(program: Program, args: Any, values: jax.Array, h: jax.Array, 
     return jnp.concatenate([inner, program.event_values(values[-1, :-1], field, args)[None]])
 
 
-class Counts:
+class _Counts:
     """Evaluations of a stretch of steps."""
 
     def __init__(self):
@@ -99,7 +101,7 @@ class _Session:
         from sksundae import cvode
 
         self.size, self.with_loss = len(memory.y), program.right_side.has_loss
-        self.functions, self.counts = functions, Counts()
+        self.functions, self.counts = functions, _Counts()
         self.last_field, self.last_loss = np.zeros(self.size), np.nan
         self.finite = True
         self.time = self.before = 0.0
@@ -109,7 +111,9 @@ class _Session:
         absolute = np.asarray(_absolute_tolerance(program, settings, y))
         start = y
         if self.with_loss:
-            drop = max(float(memory.squared_speed), 1e-3 * float(settings.time_scale * abs(settings.base_loss)))
+            drop = max(
+                float(memory.squared_speed), 1e-3 * float(settings.time_scale * abs(settings.base_loss))
+            )
             absolute = np.append(absolute, max(10 * float(settings.rtol) * drop, 1e-290))
             start = np.append(y, 0.0)
         own = {"linsolver": "dense", "jacfn": self._matrix}
@@ -197,7 +201,8 @@ class Sundials:
         session = self._session if carry.memory is self._memory else None
         self._session = None  # an interrupt leaves CVODE inside a step
         run = _Chunk(program, args, settings, self._functions[1], session, carry)
-        with contextlib.redirect_stdout(io.StringIO()):  # where scikit-sundae prints its errors
+        # scikit-sundae prints its errors; near a blow-up numbers overflow, and CVODE turns back.
+        with contextlib.redirect_stdout(io.StringIO()), np.errstate(over="ignore", invalid="ignore"):
             passed = run.advance(save_times, int(most_attempts))
         self._session, self._memory = run.session, run.carry.memory
         return run.carry, run.buffers(), len(run.rows), len(run.steps), passed
@@ -240,8 +245,7 @@ class _Chunk:
             else:
                 self._attempt()
         field, loss = self.functions.field(self.carry.y)
-        # Scalars too are arrays in a carry, or a snapshot would not know them.
-        self.carry = jax.tree.map(np.asarray, self.carry._replace(field=field, loss=loss))
+        self.carry = jax.tree.map(jnp.asarray, self.carry._replace(field=field, loss=loss))
         return index
 
     def _save(self, due: float, passed: bool) -> None:
@@ -262,7 +266,7 @@ class _Chunk:
             self.session = _Session(self.program, self.functions, self.settings, memory)
             for _ in range(int(memory.steps)):
                 self.session.step()
-            self.session.counts = Counts()
+            self.session.counts = _Counts()
         return self.session
 
     def _start_afresh(self) -> None:
@@ -278,7 +282,7 @@ class _Chunk:
             self._start_afresh()
         session = self._alive()
         state = session.step()
-        counts, session.counts = session.counts, Counts()
+        counts, session.counts = session.counts, _Counts()
         carry = self.carry
         self.carry = carry._replace(
             evaluations=carry.evaluations + counts.evaluations, jacobians=carry.jacobians + counts.jacobians,
@@ -339,12 +343,16 @@ class _Chunk:
         if self.program.dense_rows:
             self.steps.append((carry.time, carry.time_low, values, h))
         rejections = np.zeros_like(carry.rejections) if memory.steps >= _HEALTHY else carry.rejections
+        # As in `engine`: near the edge of what is defined, steps are accepted between overflows.
+        nonfinite = max(carry.nonfinite - 1, 0) if session.finite else carry.nonfinite + 2
+        if nonfinite >= engine.MOST_NONFINITE:
+            status = engine.NONFINITE
         self.carry = carry._replace(
             time=time, time_low=low, y=y, field=field, loss=np.asarray(loss), h=h,
             squared_speed=np.asarray(squared_speed), trigger=np.asarray(trigger), events=events,
-            rejections=rejections, accepted=carry.accepted + 1, evaluations=evaluations, last_time=carry.time,
-            last_time_low=carry.time_low, last_y=carry.y, last_field=carry.field, last_h=h,
-            unsaved=settings.every_step & (time <= settings.end), status=np.asarray(status, np.int64),
+            rejections=rejections, nonfinite=np.asarray(nonfinite), accepted=carry.accepted + 1,
+            evaluations=evaluations, last_time=carry.time, last_time_low=carry.time_low, last_y=carry.y,
+            last_field=carry.field, last_h=h, unsaved=settings.every_step & (time <= settings.end), status=np.asarray(status, np.int64),
             memory=memory._replace(steps=memory.steps + 1, values=values),
         )  # fmt: skip
 

@@ -32,7 +32,7 @@ class Memory(NamedTuple):
     squared_speed: Float[Any, ""]
     h: Float[Any, ""]
     steps: Int[Any, ""]  # since then; −1: the start is still to be taken from the run
-    values: Float[Any, "m n+1"]
+    values: Float[Any, "m _"]  # with ∫|F|² as the last component
 
 
 class CVODE(Stepper):
@@ -112,7 +112,7 @@ class CVODE(Stepper):
         """Not available: CVODE chooses its steps itself."""
         raise ThetadotError("CVODE takes no single steps: use it in flow or integrate")
 
-    def interpolant(self, memory: Memory) -> Float[Array, "m n+1"]:
+    def interpolant(self, memory: Memory) -> Float[Array, "m _"]:
         """States at six even positions of the last step: they determine CVODE's polynomial."""
         return jnp.asarray(memory.values)
 
