@@ -19,6 +19,8 @@ from benchmarks.worker import Worker, find_case, peers_of_ours
 
 RESULTS = pathlib.Path(__file__).parent / "results"
 PARTS = ("sweeps", "ensemble", "gemm", "growth")
+EVERY = [case.name for case in CASES]
+QUICK, QUICK_OURS = ["P1", "P4", "P6"], ("auto", "NDF")
 QUICK_RTOLS = (1e-4, 1e-7)
 MEMBERS, QUICK_MEMBERS = 256, 16
 WANTED_OF_ENSEMBLE, WANTED_OF_GEMM = 20.0, 0.5
@@ -30,15 +32,14 @@ def _arguments() -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    every = ",".join(case.name for case in CASES)
-    parser.add_argument("--only", default=every, help=f"cases (default {every})")
+    parser.add_argument("--only", help=f"cases (default {','.join(EVERY)}; quick {','.join(QUICK)})")
     parser.add_argument("--parts", default=",".join(PARTS), help=f"what to do (default {','.join(PARTS)})")
     parser.add_argument(
         "--ours", default=",".join(ours.SOLVERS), help="our solvers; unknown ones are skipped"
     )
     parser.add_argument("--peers", default="", help="only peers whose names begin so, such as CVODE,diffrax")
     parser.add_argument("--quick", action="store_true", help="short times, two tolerances: under 3 minutes")
-    parser.add_argument("--repeat", type=int, default=3, help="runs of which the median counts (default 3)")
+    parser.add_argument("--repeat", type=int, help="runs of which the median counts (default 3; quick 1)")
     parser.add_argument(
         "--cap", type=float, help="seconds after which a run is stopped (default 120; quick 3)"
     )
@@ -49,7 +50,14 @@ def _arguments() -> argparse.Namespace:
         help="keep peers' measurements made with an earlier gradient of ours",
     )
     parser.add_argument("--results", type=pathlib.Path, default=RESULTS, help="folder of the results")
-    return parser.parse_args()
+    wanted = parser.parse_args()
+    wanted.only = wanted.only.split(",") if wanted.only else QUICK if wanted.quick else EVERY
+    wanted.ours = (
+        tuple(wanted.ours.split(",")) if wanted.ours else QUICK_OURS if wanted.quick else ours.SOLVERS
+    )
+    wanted.repeat = wanted.repeat or (1 if wanted.quick else 3)
+    wanted.cap = wanted.cap or (3.0 if wanted.quick else 120.0)
+    return wanted
 
 
 def _say(text: str) -> None:
@@ -57,19 +65,18 @@ def _say(text: str) -> None:
 
 
 def _sweeps(wanted: argparse.Namespace, store: Store) -> dict[str, str]:
-    cap = wanted.cap or (3.0 if wanted.quick else 120.0)
-    known, strange = ours.methods(tuple(wanted.ours.split(",")))
+    known, strange = ours.methods(wanted.ours)
     for name, why in strange.items():
         _say(f"skipped: this version has no solver {name} ({why})")
     peers = [peer for peer in peers_of_ours() if peer.name.startswith(tuple(wanted.peers.split(",")))]
     worker = Worker()
     try:
-        for name in wanted.only.split(","):
+        for name in wanted.only:
             case = find_case(name, wanted.quick)
             _say(f"\n{case.name}: {case.title}, t = 0 … {case.end:g}. Reference: {reference(case, _say)}")
             for method in (*known, *peers):
                 rtols = QUICK_RTOLS if wanted.quick else method.rtols
-                sweep(worker, store, case, wanted.quick, method, rtols, cap, wanted.repeat, _say)
+                sweep(worker, store, case, wanted.quick, method, rtols, wanted.cap, wanted.repeat, _say)
     finally:
         worker.close()
     return strange
@@ -97,6 +104,7 @@ def main() -> None:
     wanted = _arguments()
     parts = wanted.parts.split(",")
     folder = wanted.results / "quick" if wanted.quick else wanted.results
+    folder.mkdir(parents=True, exist_ok=True)
     store = Store(folder / "flow.json", wanted.anew, wanted.keep_peers)
     strange = _sweeps(wanted, store) if "sweeps" in parts else {}
     further = [_ensemble_row(wanted, store)] if "ensemble" in parts else []

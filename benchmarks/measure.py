@@ -10,11 +10,12 @@ import platform
 import statistics
 from collections.abc import Callable, Iterable
 
+import thetadot
 from benchmarks.methods import PREFIX, Method
 from benchmarks.problems import Case
 from benchmarks.worker import Worker, load_average
 
-SOURCE = pathlib.Path(__file__).parent.parent / "src" / "thetadot"
+SOURCE = pathlib.Path(thetadot.__file__).parent
 LONG = 10.0  # seconds from which one run is enough: noise is then small beside it
 BUSY = 1.5  # load average, this process included, from which processor time is more honest than wall time
 
@@ -114,7 +115,8 @@ class Store:
         for one in rows:
             one["error"] = one["error"] if one["error"] == one["error"] else None
         partial = self.file.with_suffix(".partial")
-        partial.write_text(json.dumps({"machine": machine(), "measurements": rows}, indent=1))
+        lines = ",\n".join(json.dumps(one) for one in rows)
+        partial.write_text(f'{{"machine": {json.dumps(machine())},\n"measurements": [\n{lines}\n]}}\n')
         partial.replace(self.file)
 
     def of(self, case: str) -> dict[str, list[Measurement]]:

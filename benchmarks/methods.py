@@ -51,9 +51,13 @@ COARSE = (1e-3, 1e-5, 1e-7, 1e-9, 1e-11)
 
 
 def absolute(case: Case, rtol: float) -> float:
-    """The absolute tolerance of every peer: our own floor, 0.1·rtol·‖θ0‖/√P."""
+    """The absolute tolerance of every peer, rtol·‖θ0‖/√P.
+
+    A tenth to a hundred times as much was tried on P1 and P4 with CVODE and LSODA: at equal error the time changes by
+    less than a third, and this is as good as any.
+    """
     theta0 = case.posed[1]
-    return 0.1 * rtol * float(np.linalg.norm(theta0)) / np.sqrt(theta0.size)
+    return rtol * float(np.linalg.norm(theta0)) / np.sqrt(theta0.size)
 
 
 class Derivatives:

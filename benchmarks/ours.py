@@ -11,7 +11,8 @@ from benchmarks.methods import FINE, PREFIX, Counts, Method, RunFailedError
 from benchmarks.problems import Case
 
 SOLVERS = (
-    "auto", "NDF", "NDF-cg", "RKC2", "RadauIIA", "ExponentialRosenbrock", "CVODE", "CVODE-GMRES", "Tsit5", "Dopri8", "Kvaerno5",
+    "auto", "NDF", "NDF-cg", "RKC2", "RadauIIA", "ExponentialRosenbrock", "CVODE", "CVODE-GMRES",
+    "Tsit5", "Dopri8", "Kvaerno5",
 )  # fmt: skip
 
 
