@@ -5,15 +5,19 @@ from thetadot.numerics.solvers.cvode import CVODE, MissingSundialsError
 from thetadot.numerics.solvers.diffrax_step import DiffraxStep
 from thetadot.numerics.solvers.esdirk import ESDIRK
 from thetadot.numerics.solvers.explicit_runge_kutta import ExplicitRungeKutta
+from thetadot.numerics.solvers.ndf import NDF
+from thetadot.numerics.solvers.radau import RadauIIA
 from thetadot.numerics.solvers.stepping import RightSide, Step, Stepper
 from thetadot.numerics.solvers.tableau import Tableau, from_diffrax
 
 __all__ = [
     "CVODE",
     "ESDIRK",
+    "NDF",
     "DiffraxStep",
     "ExplicitRungeKutta",
     "MissingSundialsError",
+    "RadauIIA",
     "RightSide",
     "SolverError",
     "Step",

@@ -186,7 +186,7 @@ class NDF(Stepper):
             diverged = ~jnp.isfinite(size) | ((state.count > 0) & (size > _DIVERGES * state.size))
             return _Newton(
                 state.correction + move, state.point + move, field, loss, move, size, fresh, state.count + 1,
-                state.evaluations + (state.count > 0), state.products + products,
+                state.evaluations + (state.count > 0).astype(jnp.int64), state.products + products,
                 jnp.maximum(state.radius, radius), converged & ~diverged, diverged,
             )  # fmt: skip
 
@@ -209,7 +209,9 @@ class NDF(Stepper):
         equal = memory.equal + 1
 
         def wanted(bias, error, of_order):
-            return 1.0 / (bias * jnp.maximum(error, 1e-10) ** (1 / (of_order + 1.0)) + 1e-6)
+            return 1.0 / (
+                bias * jnp.maximum(error, 1e-10) ** (1.0 / (of_order + 1).astype(error.dtype)) + 1e-6
+            )
 
         same = wanted(_SAME, error, order)
         lower_rows = jnp.where(accepted, moved, memory.differences)
@@ -223,12 +225,12 @@ class NDF(Stepper):
         higher = jnp.where(order < table.HIGHEST, wanted(_HIGHER, above, order + 1), 0.0)
         best = jnp.maximum(same, jnp.maximum(lower, higher))
         change = accepted & (equal >= order + 1) & (best > _WORTHWHILE)
-        chosen = order + jnp.where(higher >= best, 1, jnp.where(lower >= best, -1, 0)) * (same < best)
+        chosen = order + jnp.where(same >= best, 0, jnp.where(higher >= best, 1, -1))
 
         # A failed error test: shrink as the error says, once with a lower order if that allows more.
         first = memory.failures == 0
         shorter = jnp.clip(jnp.where(first, jnp.maximum(same, lower), 0.5), 0.1, 0.9)
-        reduced = order - (first & (lower > same))
+        reduced = jnp.where(first & (lower > same), order - 1, order)
         # A Newton iteration that fails with an old matrix is repeated with a new one, at the same step.
         unsolved = jnp.where(memory.algebra.wanted, 1.0, 0.3)
         retry = jnp.where(step.solved, jnp.where(jnp.isfinite(error), shorter, 0.25), unsolved)
@@ -241,10 +243,10 @@ class NDF(Stepper):
             order=next_order,
             took=jnp.where(accepted, order, memory.took),
             equal=jnp.where(accepted, jnp.where(change, 0, equal), 0),
-            failures=jnp.where(accepted, 0, memory.failures + step.solved),
+            failures=jnp.where(accepted, 0, memory.failures + step.solved.astype(jnp.int64)),
         ), factor
 
-    def interpolant(self, memory: History) -> Float[Array, "m n+1"]:
+    def interpolant(self, memory: History) -> Float[Array, "m k"]:
         """Backward differences at the end of the last step."""
         rows = memory.differences[: table.HIGHEST + 1]
         return jnp.where((jnp.arange(table.HIGHEST + 1) <= memory.took)[:, None], rows, 0.0)

@@ -50,7 +50,16 @@ class DenseAlgebra(eqx.Module):
         del args
         identity = jnp.eye(y.size, dtype=y.dtype)
         zero, yes, none = jnp.zeros((), y.dtype), jnp.asarray(True), jnp.asarray(0, jnp.int64)
-        return Factored(jnp.zeros_like(identity), _factor(identity, right_side.symmetric), zero, zero, yes, yes, none, none)
+        return Factored(
+            jnp.zeros_like(identity),
+            _factor(identity, right_side.symmetric),
+            zero,
+            zero,
+            yes,
+            yes,
+            none,
+            none,
+        )
 
     def prepare(
         self,

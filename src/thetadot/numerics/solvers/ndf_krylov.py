@@ -13,7 +13,7 @@ from thetadot.numerics.linalg import qr_positive
 from thetadot.numerics.solvers.ndf_dense import Cost
 from thetadot.numerics.solvers.stepping import RightSide
 
-_RESIDUAL = 0.2  # residual of the linear solve, as a part of what Newton may leave
+_RESIDUAL = 0.5  # residual of the linear solve, as a part of what Newton may leave
 _MOST_PRODUCTS = 200
 _ENOUGH = 3  # products a step that deflation is not expected to save
 _LARGEST_BASIS = 48
@@ -50,7 +50,7 @@ class KrylovAlgebra(eqx.Module):
         """A block of fixed vectors that no problem is likely to be orthogonal to."""
         del right_side, args
         count = int(np.clip(_BASIS_NUMBERS // (2 * y.size), 4, min(_LARGEST_BASIS, max(1, y.size // 2))))
-        block = np.cos(np.outer(np.arange(1, count + 1), np.arange(1, y.size + 1) ** 1.5))
+        block = np.cos(np.outer(np.arange(1.0, count + 1), np.arange(1.0, y.size + 1) ** 1.5))
         vectors = qr_positive(jnp.asarray(block).T)[0].T
         zero = jnp.zeros((), y.dtype)
         return Deflation(

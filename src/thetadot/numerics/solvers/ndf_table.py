@@ -13,12 +13,12 @@ ALPHA = (1 - _KAPPA) * GAMMA
 ERROR = np.append(_KAPPA * GAMMA + 1 / np.arange(1, HIGHEST + 2), 1 / (HIGHEST + 2))
 """The local error of order k is ERROR[k] times the difference of order k+1."""
 
-_NUMBERS = np.arange(1, HIGHEST + 1)
+_NUMBERS = np.arange(1.0, HIGHEST + 1)
 
 
 def basis(offset: Float[Array, ""]) -> Float[Array, " rows"]:
     """Weights of the backward differences at t_n in the polynomial at t_n + offset·h (Newton's formula)."""
-    numbers = np.arange(HIGHEST)
+    numbers = np.arange(float(HIGHEST))
     factors = (offset + numbers) / (numbers + 1.0)
     return jnp.concatenate([jnp.ones((1,), factors.dtype), jnp.cumprod(factors)])
 
@@ -33,7 +33,8 @@ def rescaled(
     i, j = _NUMBERS[:, None], _NUMBERS[None, :]
     wider = jnp.cumprod((i - 1 - ratio * j) / i, axis=0)
     same = np.cumprod((i - 1 - j) / i, axis=0)
-    kept = (_NUMBERS[:, None] <= order) & (_NUMBERS[None, :] <= order)
+    low = np.arange(1, HIGHEST + 1) <= order
+    kept = low[:, None] & low[None, :]
     change = jnp.where(kept, wider @ same, np.eye(HIGHEST))
     return differences.at[1 : HIGHEST + 1].set(change.T @ differences[1 : HIGHEST + 1])
 

@@ -153,8 +153,8 @@ class Stepper(eqx.Module):
         del verdict
         return step.memory, jnp.full_like(step.loss, jnp.nan)
 
-    def interpolant(self, memory: Any) -> Float[Array, "m n+1"]:
-        """Coefficients of the state inside the last accepted step, and of ∫|F|² up to there as a last component."""
+    def interpolant(self, memory: Any) -> Float[Array, "m k"]:
+        """Coefficients (m, n + 1) of the state inside the last accepted step, and of ∫|F|² as a last component."""
         raise TypeError(f"{self.name} does not interpolate: {memory!r}")
 
     def basis(self, position: Float[Array, ""]) -> Float[Array, " m"]:
