@@ -41,7 +41,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="short times, two tolerances: under 3 minutes")
     parser.add_argument("--repeat", type=int, help="runs of which the median counts (default 3; quick 1)")
     parser.add_argument(
-        "--cap", type=float, help="seconds after which a run is stopped (default 120; quick 3)"
+        "--cap", type=float, help="processor seconds after which a run is stopped (default 120; quick 3)"
     )
     parser.add_argument("--anew", action="store_true", help="measure again what is already measured")
     parser.add_argument(

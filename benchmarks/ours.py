@@ -8,12 +8,14 @@ import numpy as np
 
 import thetadot as td
 from benchmarks.methods import FINE, PREFIX, Counts, Method, RunFailedError
+from benchmarks.peers import needs_matrix
 from benchmarks.problems import Case
 
 SOLVERS = (
     "auto", "NDF", "NDF-cg", "RKC2", "RadauIIA", "ExponentialRosenbrock", "CVODE", "CVODE-GMRES",
     "Tsit5", "Dopri8", "Kvaerno5",
 )  # fmt: skip
+DENSE = ("NDF", "RadauIIA", "ExponentialRosenbrock", "CVODE", "Kvaerno5")
 
 
 def _run(solver: str) -> Callable[[Case, float], tuple[np.ndarray, Counts]]:
@@ -51,4 +53,5 @@ def methods(solvers: tuple[str, ...]) -> tuple[list[Method], dict[str, str]]:
     """The methods of the solvers that this version knows, and {solver: why not} for the others."""
     strange = {solver: why for solver in solvers if (why := unknown(solver)) is not None}
     known = [solver for solver in solvers if solver not in strange]
-    return [Method(PREFIX + solver, _run(solver), FINE) for solver in known], strange
+    fits = [needs_matrix if solver in DENSE else Method.unfit for solver in known]
+    return [Method(PREFIX + s, _run(s), FINE, unfit) for s, unfit in zip(known, fits, strict=True)], strange

@@ -98,16 +98,21 @@ def choice_table(store: Store, cases: Sequence[Case]) -> str:
     rows = []
     for case in cases:
         found = store.of(case.name)
-        slower = []
+        worst, told = 0.0, []
         for level in LEVELS:
             auto = seconds_at(found.get(AUTO, []), level)
             times = {name: seconds_at(found[name], level) for name in singles(found)}
             times = {name: t for name, t in times.items() if not math.isnan(t)}
-            best = min(times, key=lambda name: times[name], default="")
-            slower.append((auto / times[best], best) if best else (math.nan, ""))
-        worst = max((s for s, _ in slower if not math.isnan(s)), default=math.nan)
-        verdict = "–" if math.isnan(worst) else "held" if worst <= SLOWER_THAN_BEST else "no"
-        told = [f"{s:.2f} ({name.removeprefix(PREFIX)})" if name else "–" for s, name in slower]
+            if not times:
+                told.append("–")
+                continue
+            best = min(times, key=lambda name: times[name])
+            slower = math.inf if math.isnan(auto) else auto / times[best]
+            worst = max(worst, slower)
+            told.append(
+                f"{'not reached' if math.isinf(slower) else f'{slower:.2f}'} ({best.removeprefix(PREFIX)})"
+            )
+        verdict = "–" if worst == 0.0 else "held" if worst <= SLOWER_THAN_BEST else "no"
         rows.append((f"{case.name} ({case.shows})", *told, verdict))
     return markdown(("case", *(f"{level:.0e}" for level in LEVELS), f"≤ {SLOWER_THAN_BEST}?"), rows)
 

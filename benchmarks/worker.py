@@ -3,6 +3,7 @@
 import dataclasses
 import multiprocessing
 import os
+import pathlib
 import time
 import traceback
 from typing import Any
@@ -14,8 +15,10 @@ from benchmarks.methods import Method, RunFailedError
 from benchmarks.problems import CASES, FAMILY, Case
 from benchmarks.references import error, reference
 
-START_UP = 120.0  # seconds that loading libraries, data and the reference may take
-COMPILING = 60.0  # seconds that a first run may take on top of its cap
+START_UP = 300.0  # seconds that loading libraries, data and the reference may take
+COMPILING = 30.0  # seconds that a first run may take on top of its cap
+HUNG = 30.0  # times the processor time that the clock may show before a run is given up
+LOOK = 0.5  # seconds between two looks at the clock
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +101,8 @@ class Worker:
         self._warm: set[tuple] = set()
 
     def run(self, case: str, quick: bool, method: str, rtol: float, cap: float) -> Lap | None:
-        """One run; None if it did not end within `cap` seconds, beside the time to compile in a first one."""
+        """One run; None if it was not done after `cap` seconds of processor time, beside the time to compile in a
+        first one."""
         if self._process is None or not self._process.is_alive():
             self._start()
         kind = (case, quick, method)
@@ -107,7 +111,7 @@ class Worker:
         try:
             if self._connection.poll(START_UP):
                 self._connection.recv()
-                if self._connection.poll(cap if kind in self._warm else cap + COMPILING):
+                if self._done(cap if kind in self._warm else cap + COMPILING):
                     lap = self._connection.recv()
         except EOFError:  # the process died
             lap = Lap(float("nan"), float("nan"), 0, float("nan"), {}, "the process died")
@@ -115,6 +119,14 @@ class Worker:
             self.close()
         self._warm.add(kind)
         return lap
+
+    def _done(self, seconds: float) -> bool:
+        """Whether a result comes within so many seconds of processor time, and not much more of the clock."""
+        used, began = _used(self._process.pid), time.perf_counter()
+        while not self._connection.poll(LOOK):
+            if _used(self._process.pid) - used > seconds or time.perf_counter() - began > HUNG * seconds:
+                return False
+        return True
 
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
@@ -130,6 +142,15 @@ class Worker:
             self._process.kill()
             self._process.join()
         self._process = None
+
+
+def _used(process: int) -> float:
+    """Processor seconds of a process so far; where the system does not tell, seconds on the clock."""
+    try:
+        fields = pathlib.Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return time.perf_counter()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def load_average() -> float:
