@@ -6,12 +6,14 @@ from typing import Any
 
 import diffrax
 
-from thetadot.errors import ThetadotError
 from thetadot.numerics.solvers.cvode import CVODE
 from thetadot.numerics.solvers.diffrax_step import DiffraxStep
+from thetadot.numerics.solvers.errors import SolverError
 from thetadot.numerics.solvers.esdirk import ESDIRK
 from thetadot.numerics.solvers.explicit_runge_kutta import ExplicitRungeKutta
+from thetadot.numerics.solvers.exponential_rosenbrock import ExponentialRosenbrock
 from thetadot.numerics.solvers.ndf import NDF
+from thetadot.numerics.solvers.rkc import RKC2
 from thetadot.numerics.solvers.stepping import Stepper
 from thetadot.numerics.solvers.tableau import from_diffrax
 
@@ -24,13 +26,11 @@ _KNOWN: dict[str, Callable[[], Any]] = {
     "Kvaerno3": diffrax.Kvaerno3,
     "Kvaerno4": diffrax.Kvaerno4,
     "Kvaerno5": diffrax.Kvaerno5,
+    "RKC2": RKC2,
+    "ExponentialRosenbrock": ExponentialRosenbrock,
     "CVODE": CVODE,
     "CVODE-GMRES": functools.partial(CVODE, "gmres"),
 }
-
-
-class SolverError(ThetadotError):
-    """A solver that is unknown or cannot integrate a gradient flow."""
 
 
 def stepper(solver: Any) -> Stepper:
@@ -53,6 +53,8 @@ def stepper(solver: Any) -> Stepper:
         solver = known[solver.lower()]()
         if isinstance(solver, Stepper):
             return solver
+    if isinstance(solver, (RKC2, ExponentialRosenbrock)):
+        return solver.stepper()
     if not isinstance(solver, diffrax.AbstractSolver):
         raise SolverError(f"solver must be a name or a diffrax solver, got {type(solver).__name__}")
     if not isinstance(solver, diffrax.AbstractAdaptiveSolver):
