@@ -139,6 +139,13 @@ def hand_over(program: Program, args: Any, carry: Carry, settings: Settings) -> 
     )  # fmt: skip
 
 
+@eqx.filter_jit
+def evaluated(program: Program, args: Any, carry: Carry) -> Carry:
+    """The carry with field and loss evaluated at its point."""
+    field, loss = program.right_side.evaluate(carry.y, args)
+    return carry._replace(field=field, loss=loss, evaluations=carry.evaluations + 1)
+
+
 def inside(program: Program, carry: Carry, length: Float[Any, ""]):
     """State and ∫|F|² of the step at `length` into the last accepted step, from the method's interpolant."""
     position = jnp.where(carry.last_h > 0, length / carry.last_h, 1.0)

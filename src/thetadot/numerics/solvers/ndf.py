@@ -140,7 +140,8 @@ class NDF(Stepper):
         error = error_constant * correction
         half = 0.5 * right_side.loss_change(newton.field + implied, newton.move, args)
         curved = jnp.abs(0.5 * right_side.loss_change(implied - newton.field, newton.move, args))
-        noise = jnp.abs(right_side.loss_change(algebra.spectral_radius * error, error, args))
+        # What a state within its tolerance may lose or gain: near a minimum there is nothing else left to see.
+        noise = jnp.abs(right_side.loss_change(algebra.spectral_radius * tolerance, tolerance, args))
         return Step(
             y=jnp.where(solved, new, y),
             field=implied,
@@ -205,7 +206,7 @@ class NDF(Stepper):
         work = step.squared_speed_error / error_row[order]
         moved = table.shifted(memory.differences, order, jnp.append(correction, work))
         moved = moved.at[0, :-1].set(step.y)
-        accepted, error, h, norm = verdict
+        accepted, error, _, norm = verdict
         equal = memory.equal + 1
 
         def wanted(bias, error, of_order):
