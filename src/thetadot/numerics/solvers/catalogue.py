@@ -13,6 +13,8 @@ from thetadot.numerics.solvers.esdirk import ESDIRK
 from thetadot.numerics.solvers.explicit_runge_kutta import ExplicitRungeKutta
 from thetadot.numerics.solvers.exponential_rosenbrock import ExponentialRosenbrock
 from thetadot.numerics.solvers.ndf import NDF
+from thetadot.numerics.solvers.radau import RadauIIA
+from thetadot.numerics.solvers.radau_step import RadauStep
 from thetadot.numerics.solvers.rkc import RKC2
 from thetadot.numerics.solvers.stepping import Stepper
 from thetadot.numerics.solvers.tableau import from_diffrax
@@ -20,6 +22,10 @@ from thetadot.numerics.solvers.tableau import from_diffrax
 _KNOWN: dict[str, Callable[[], Any]] = {
     "NDF": NDF,
     "NDF-cg": functools.partial(NDF, "cg"),
+    "RadauIIA": RadauIIA,
+    "RadauIIA(3)": functools.partial(RadauIIA, 3),
+    "RadauIIA(5)": functools.partial(RadauIIA, 5),
+    "RadauIIA(7)": functools.partial(RadauIIA, 7),
     "Tsit5": diffrax.Tsit5,
     "Dopri5": diffrax.Dopri5,
     "Dopri8": diffrax.Dopri8,
@@ -63,6 +69,8 @@ def stepper(solver: Any) -> Stepper:
         raise SolverError(
             f"{type(solver).__name__} splits the field into several terms: choose Tsit5, Dopri8 or Kvaerno5"
         )
+    if isinstance(solver, RadauIIA):
+        return RadauStep(solver.stages)
     if isinstance(solver, diffrax.AbstractERK):
         return ExplicitRungeKutta(from_diffrax(solver))
     if isinstance(solver, (diffrax.Kvaerno3, diffrax.Kvaerno4, diffrax.Kvaerno5)):

@@ -56,7 +56,7 @@ class Collocation:
 
     def resolvent(self, z: Float[Array, " n"]) -> Float[Array, "n s s"]:
         """(I − zA)⁻¹ for each z, by partial fractions: real arithmetic and one product of matrices."""
-        a, b = jnp.asarray(self.poles.real)[:, None], jnp.asarray(self.poles.imag)[:, None]
+        a, b = jnp.asarray(np.real(self.poles))[:, None], jnp.asarray(np.imag(self.poles))[:, None]
         rows = z[None]
         size = (1 - rows * a) ** 2 + (rows * b) ** 2
         weights = jnp.concatenate([1 / (1 - rows * self.gamma), (1 - rows * a) / size, -rows * b / size])
@@ -77,8 +77,8 @@ def radau(stages: int) -> Collocation:
     matrix = np.array([[float(_integral(part, c)) for part in basis] for c in exact])
     values, vectors = np.linalg.eig(matrix)
     inverse = np.linalg.inv(vectors)
-    real = int(np.argmin(np.abs(values.imag)))
-    upper = np.flatnonzero(values.imag > 1e-8)
+    real = int(np.argmin(np.abs(np.imag(values))))
+    upper = np.flatnonzero(np.imag(values) > 1e-8)
     rank_one = [np.outer(vectors[:, m], inverse[m]) for m in (real, *upper)]
     twice = 2 * np.array(rank_one[1:])
     return Collocation(
@@ -86,9 +86,9 @@ def radau(stages: int) -> Collocation:
         matrix=matrix,
         inverse=np.linalg.inv(matrix),
         initial=np.array([float(part[0]) for part in basis]),
-        gamma=float(values[real].real),
+        gamma=float(np.real(values[real])),
         poles=values[upper],
-        parts=np.concatenate([[rank_one[0].real], twice.real, twice.imag]),
+        parts=np.concatenate([[np.real(rank_one[0])], np.real(twice), np.imag(twice)]),
     )
 
 
@@ -124,7 +124,9 @@ def _lagrange(nodes: list[Fraction], index: int) -> list[Fraction]:
         if m != index:
             gap = nodes[index] - node
             shifted = [Fraction(0), *found]
-            found = [_rounded((high - node * low) / gap) for high, low in zip(shifted, [*found, 0], strict=True)]
+            found = [
+                _rounded((high - node * low) / gap) for high, low in zip(shifted, [*found, 0], strict=True)
+            ]
     return found
 
 

@@ -6,8 +6,6 @@ from typing import Any, ClassVar, NamedTuple
 import diffrax
 import jax
 import jax.numpy as jnp
-import numpy as np
-import optimistix
 from diffrax import RESULTS
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
@@ -115,7 +113,10 @@ class RadauIIA(diffrax.AbstractAdaptiveSolver, diffrax.AbstractImplicitSolver):
         y, unravel = ravel_pytree(y0)
         field = _flat_field(terms, t0, t1, unravel, args)
         side = Field(
-            lambda positions, states: (jax.vmap(field)(t0 + positions * h, states), jnp.zeros_like(positions)),
+            lambda positions, states: (
+                jax.vmap(field)(t0 + positions * h, states),
+                jnp.zeros_like(positions),
+            ),
             lambda position, state: _symmetric(jax.jacfwd(lambda x: field(t0 + position * h, x))(state)),
         )
         slope = jax.lax.cond(made_jump, lambda: field(jnp.asarray(t0), y), lambda: solver_state.field)
@@ -126,7 +127,8 @@ class RadauIIA(diffrax.AbstractAdaptiveSolver, diffrax.AbstractImplicitSolver):
         states = jnp.concatenate([y[None], y[None] + found.step.moves])
         state = _State(found.basis, found.step, found.step.slopes[-1])
         error = jnp.where(found.converged, found.error, jnp.inf)
-        result = RESULTS.where(found.converged, RESULTS.successful, RESULTS.nonlinear_max_steps_reached)
+        failed: Any = RESULTS.nonlinear_max_steps_reached
+        result = RESULTS.where(found.converged, RESULTS.successful, failed)
         return unravel(states[-1]), unravel(error), {"states": jax.vmap(unravel)(states)}, state, result
 
 

@@ -11,6 +11,7 @@ from thetadot.numerics.solvers.collocation import Collocation, lagrange
 
 _NEWTON = 1e-2  # of the step's error tolerance
 _NOISE = 0.05  # the same, where rounding stops Newton's iteration
+_NEW = 1e-4  # relative length of the part of a change that counts as new; below it is rounding
 _FAR = 3e-3  # distance, relative to ‖y‖, from which on a Hessian is renewed
 _SLOW = 0.1  # contraction from which on it is renewed in the next step
 
@@ -18,7 +19,9 @@ _SLOW = 0.1  # contraction from which on it is renewed in the next step
 class Field(NamedTuple):
     """The field as functions of the position in the step, from 0 to 1."""
 
-    slopes: Callable[[Array, Array], tuple[Array, Array]]  # positions (s,), states (s, n) → F (s, n), losses (s,)
+    slopes: Callable[
+        [Array, Array], tuple[Array, Array]
+    ]  # positions (s,), states (s, n) → F (s, n), losses (s,)
     jacobian: Callable[[Array, Array], Array]  # position, state (n,) → (n, n)
 
 
@@ -82,7 +85,9 @@ class _Rounds(NamedTuple):
     evaluations: Int[Any, ""]
 
 
-def before_any_step(stages: int, y: Float[Array, " n"], field: Float[Array, " n"]) -> tuple[Eigenbasis, LastStep]:
+def before_any_step(
+    stages: int, y: Float[Array, " n"], field: Float[Array, " n"]
+) -> tuple[Eigenbasis, LastStep]:
     """Eigenbasis and last step at the start of a run."""
     blank, zero = jnp.zeros((stages, y.size), y.dtype), jnp.zeros((), y.dtype)
     basis = Eigenbasis(jnp.zeros((y.size, y.size), y.dtype), jnp.zeros_like(y), y, jnp.asarray(True))
@@ -142,7 +147,8 @@ def solve(
         newton = _newton(side, rule, y, h, tolerance, basis, gains, resolvent, stable, most)
         return _Rounds(
             going=~renew & ~newton.converged, failed=jnp.asarray(True), basis=basis, newton=newton,
-            renewals=carry.renewals + renew.astype(jnp.int64), evaluations=carry.evaluations + rule.stages * newton.count,
+            renewals=carry.renewals + renew.astype(jnp.int64),
+            evaluations=carry.evaluations + rule.stages * newton.count,
         )  # fmt: skip
 
     none, no = jnp.asarray(0, jnp.int64), jnp.asarray(False)
@@ -173,11 +179,25 @@ def _unsolved(gains: Float[Array, "s n"], most: int) -> _Newton:
     zero, no = jnp.zeros((), gains.dtype), jnp.asarray(False)
     blank, pairs = jnp.zeros_like(gains), jnp.zeros((most - 1, *gains.shape), gains.dtype)
     return _Newton(
-        gains, blank, blank, pairs, pairs, blank[-1], blank[-1], zero, zero, zero, jnp.asarray(0, jnp.int64), no, no
+        gains,
+        blank,
+        blank,
+        pairs,
+        pairs,
+        blank[-1],
+        blank[-1],
+        zero,
+        zero,
+        zero,
+        jnp.asarray(0, jnp.int64),
+        no,
+        no,
     )
 
 
-def _newton(side: Field, rule: Collocation, y, h, tolerance, basis, gains, resolvent, stable, most) -> _Newton:
+def _newton(
+    side: Field, rule: Collocation, y, h, tolerance, basis, gains, resolvent, stable, most
+) -> _Newton:
     """The simplified Newton iteration with Anderson's acceleration: every change of the residual that was seen is
     kept, orthonormal, with the move that caused it, and what they explain of the next residual is taken off."""
     matrix, nodes = jnp.asarray(rule.matrix), jnp.asarray(rule.nodes)
@@ -196,9 +216,9 @@ def _newton(side: Field, rule: Collocation, y, h, tolerance, basis, gains, resol
         change, move = residual - state.residual, state.gains - state.before
         seen = jnp.tensordot(state.changes, change, 2)
         move = move - jnp.tensordot(seen, state.moves, 1)
-        change = change - jnp.tensordot(seen, state.changes, 1)
+        whole, change = jnp.sum(change**2), change - jnp.tensordot(seen, state.changes, 1)
         length = jnp.sqrt(jnp.sum(change**2))
-        new = (state.count > 0) & (length > 0)
+        new = (state.count > 0) & (length > _NEW * jnp.sqrt(whole))
         scale = jnp.where(new, 1 / jnp.where(new, length, 1.0), 0.0)
         slot = jnp.maximum(state.count - 1, 0)
         moves, changes = state.moves.at[slot].set(scale * move), state.changes.at[slot].set(scale * change)
@@ -207,12 +227,15 @@ def _newton(side: Field, rule: Collocation, y, h, tolerance, basis, gains, resol
 
         first = state.count == 0
         rate = jnp.where(first, 0.0, size / jnp.where(first, 1.0, state.size))
-        left = jnp.where(first, size, jnp.where(rate < 1, size * rate / (1 - jnp.minimum(rate, 0.999)), jnp.inf))
-        rounding = (rate > 0.5) & (size <= jnp.minimum(noise, _NOISE))
-        diverged = ~jnp.isfinite(size) | (rate > 2)
+        left = jnp.where(
+            first, size, jnp.where(rate < 1, size * rate / (1 - jnp.minimum(rate, 0.999)), jnp.inf)
+        )
+        at_noise = size <= jnp.minimum(noise, _NOISE)
+        converged = (left <= _NEWTON) | (at_noise & (rate > 0.5))
+        diverged = ~jnp.isfinite(size) | ((rate > 2) & ~at_noise)
         return _Newton(
             gains, state.gains, residual, moves, changes, gains[-1] - state.gains[-1], slopes[-1], losses[-1],
-            size, rate, state.count + 1, ((left <= _NEWTON) | rounding) & ~diverged, diverged,
+            size, rate, state.count + 1, converged, diverged,
         )  # fmt: skip
 
     return jax.lax.while_loop(unfinished, iterate, _unsolved(gains, most))

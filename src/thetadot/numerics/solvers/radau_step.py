@@ -109,7 +109,9 @@ class RadauStep(Stepper):
         before, after = step.memory
         accepted, error = verdict.accepted, jnp.maximum(verdict.error, 1e-8)
         last, work = jax.tree.map(
-            lambda new, old: jnp.where(accepted, new, old), (after.last, after.work), (before.last, before.work)
+            lambda new, old: jnp.where(accepted, new, old),
+            (after.last, after.work),
+            (before.last, before.work),
         )
         factor = jnp.clip(_SAFETY * error ** (-1 / self.error_order), _SHRINK, _GROW)
         factor = jnp.where(accepted, factor, jnp.where(step.solved, jnp.nan, 0.5))
