@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from thetadot.dynamics import engine, guards
+from thetadot.dynamics import chatter, engine, guards
 from thetadot.dynamics.accuracy import Stats
 from thetadot.dynamics.carry import Carry, Rows, Settings
 from thetadot.dynamics.clock import Clock
@@ -33,7 +33,7 @@ class Task:
     """What a run does; nothing here changes while it runs.
 
     Attributes:
-        programs: (name, compiled program) of the first solver and of the one to switch to, if any.
+        programs: (name, compiled program) of the first solver and of the one to change to and fro with, if any.
         args: what the field is evaluated with (the problem, in `flow`).
         y0: start (n,).
         settings: numbers.
@@ -72,6 +72,7 @@ class Record:
     degenerate: bool = False
     hessians: int = 0
     seconds: float = 0.0
+    looked: float = 0.0  # time at the last look for chatter
     polished: Polished | None = None
     inherited: Stats = dataclasses.field(
         default_factory=Stats
@@ -103,10 +104,13 @@ def begin(task: Task) -> Record:
 def advance(task: Task, record: Record, clock: Clock, watch: Callable[[Record], None] | None = None) -> None:
     """Run until the task ends, the budget is spent, or the user interrupts; the record says which."""
     started, before = time.perf_counter(), record.seconds
-    attempts = _FIRST_ATTEMPTS
+    attempts, kinked = _FIRST_ATTEMPTS, chatter.kinked(task.problem)
     try:
         while record.outcome is None:
+            if kinked:
+                attempts = min(attempts, chatter.steps_to_look(int(record.carry.accepted)))
             lap = time.perf_counter()
+            begun = int(record.carry.accepted)
             _one_chunk(task, record, attempts)
             seconds = time.perf_counter() - lap
             attempts = int(
@@ -114,6 +118,8 @@ def advance(task: Task, record: Record, clock: Clock, watch: Callable[[Record], 
             )
             attempts = min(max(attempts, 8), 1_000_000)
             _judge(task, record)
+            if kinked and int(record.carry.accepted) > begun and record.outcome is None:
+                _look_for_chatter(task, record)
             clock.report(_fraction(task, record), _text(record))
             if watch is not None:
                 watch(record)
@@ -125,6 +131,20 @@ def advance(task: Task, record: Record, clock: Clock, watch: Callable[[Record], 
     except KeyboardInterrupt:
         record.end(Outcome.INTERRUPTED, f"interrupted at t = {_now(record):.6g}")
     record.seconds = before + time.perf_counter() - started
+
+
+def _look_for_chatter(task: Task, record: Record) -> None:
+    """End a run that no longer gets on because it slides along a kink."""
+    assert task.problem is not None
+    if int(record.carry.accepted) % chatter.EVERY:
+        return
+    looked, record.looked = record.looked, _now(record)
+    if not chatter.little_progress(_now(record), looked, record.carry.y, record.carry.field):
+        return
+    pair = chatter.sliding_pair(task.problem, record.carry.y)
+    if pair is not None:
+        record.end(Outcome.STALLED, f"t = {_now(record):.6g}, steps of {float(record.carry.h):.1e}, {pair}")
+        _last_row(task, record)
 
 
 def _one_chunk(task: Task, record: Record, attempts: int) -> None:
@@ -166,7 +186,8 @@ def _judge(task: Task, record: Record) -> None:
     if status == 0 or _rows_due(task, record):
         return
     if status & (engine.FAILED | engine.NONFINITE):
-        return _break_down(record, bool(status & engine.NONFINITE))
+        return _break_down(task, record, bool(status & engine.NONFINITE))
+    status = _confirmed(task, record, status)
     record.carry = record.carry._replace(status=np.asarray(0, np.int64))
     if status & engine.EVENT and _record_events(task, record):
         return _last_row(task, record)
@@ -180,13 +201,26 @@ def _judge(task: Task, record: Record) -> None:
         _guard_convergence(task, record)
     if status & engine.POLISH and record.outcome is None:
         _try_polish(task, record)
-    if status & engine.STIFF and record.solver + 1 < len(task.programs):
-        record.solver += 1
+    if status & engine.UNFIT and len(task.programs) > 1:
+        record.solver = 1 - record.solver
         name, program = task.programs[record.solver]
         record.carry = engine.hand_over(program, task.args, record.carry, task.settings)
         record.switches.append((_now(record), name))
     if record.outcome is not None:
         _last_row(task, record)
+
+
+def _confirmed(task: Task, record: Record, status: int) -> int:
+    """The reasons that hold at the point itself: a multistep method knows loss and field to its tolerance only."""
+    program = task.programs[record.solver][1]
+    if not (program.stepper.multistep and status & (engine.LOSS | engine.GRADIENT)):
+        return status
+    record.carry = carry = engine.evaluated(program, task.args, record.carry)
+    if float(carry.loss) > float(task.settings.loss):
+        status &= ~engine.LOSS
+    if np.linalg.norm(np.asarray(carry.field)) > float(carry.trigger) * float(task.settings.time_scale):
+        status &= ~engine.GRADIENT
+    return status
 
 
 def _rows_due(task: Task, record: Record) -> bool:
@@ -211,15 +245,15 @@ def _last_row(task: Task, record: Record) -> None:
         _one_chunk(task, record, 1)
 
 
-def _break_down(record: Record, nonfinite: bool) -> None:
+def _break_down(task: Task, record: Record, nonfinite: bool) -> None:
     where = f"at t = {_now(record):.6g} after {int(record.carry.accepted)} steps"
     if nonfinite:
         record.end(Outcome.DIVERGED, f"the state stopped being finite {where}")
-    else:
-        record.end(
-            Outcome.STALLED,
-            f"the step size fell to {float(record.carry.h):.1e} {where} without an acceptable step",
-        )
+        return
+    why = f"the step size fell to {float(record.carry.h):.1e} {where} without an acceptable step"
+    if task.problem is not None and chatter.kinked(task.problem):
+        why = "; ".join(filter(None, (why, chatter.sliding_pair(task.problem, record.carry.y))))
+    record.end(Outcome.STALLED, why)
 
 
 def _guard_convergence(task: Task, record: Record) -> None:
@@ -307,7 +341,7 @@ def freeze(record: Record, name: str, with_rows: bool) -> Snapshot:
         arrays[f"{name}.polished"] = polished.pop("theta")
     meta = {
         "index": record.index, "solver": record.solver, "switches": record.switches, "hessians": record.hessians,
-        "seconds": record.seconds, "degenerate": record.degenerate, "reason": record.reason,
+        "seconds": record.seconds, "looked": record.looked, "degenerate": record.degenerate, "reason": record.reason,
         "outcome": None if record.outcome is None else record.outcome.name,
         "events": [[e.name, e.kind, e.time, e.value] for e in record.happened],
         "polished": polished, "inherited": dataclasses.astuple(record.inherited)[:-1],
@@ -333,7 +367,8 @@ def thaw(snapshot: Snapshot, name: str, task: Task, rows: dict[str, np.ndarray] 
     record = Record(
         carry, meta["index"], meta["solver"], [tuple(s) for s in meta["switches"]], columns, happened,
         None if meta["outcome"] is None else Outcome[meta["outcome"]], meta["reason"], meta["degenerate"],
-        meta["hessians"], meta["seconds"], polished_in(snapshot, name), Stats(*meta["inherited"]),
+        meta["hessians"], meta["seconds"], meta.get("looked", 0.0), polished_in(snapshot, name),
+        Stats(*meta["inherited"]),
     )  # fmt: skip
     return record
 

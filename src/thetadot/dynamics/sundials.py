@@ -352,8 +352,8 @@ class _Chunk:
             squared_speed=np.asarray(squared_speed), trigger=np.asarray(trigger), events=events,
             rejections=rejections, nonfinite=np.asarray(nonfinite), accepted=carry.accepted + 1,
             evaluations=evaluations, last_time=carry.time, last_time_low=carry.time_low, last_y=carry.y,
-            last_field=carry.field, last_h=h, unsaved=settings.every_step & (time <= settings.end), status=np.asarray(status, np.int64),
-            memory=memory._replace(steps=memory.steps + 1, values=values),
+            last_field=carry.field, last_h=h, unsaved=settings.every_step & (time <= settings.end),
+            status=np.asarray(status, np.int64), memory=memory._replace(steps=memory.steps + 1, values=values),
         )  # fmt: skip
 
     def _sample(self, session: _Session, state: np.ndarray) -> np.ndarray:

@@ -64,6 +64,11 @@ class Activation:
     function: Callable[[Array], Array] | None = None
     slope: float = 0.0
 
+    @property
+    def kinked(self) -> bool:
+        """Whether σ′ jumps at 0 (a user's function is taken to be smooth)."""
+        return self.name == "relu" or (self.name == "leaky_relu" and self.slope != 1)
+
     def __call__(self, z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         """σ(z), elementwise."""
         if self.function is not None:

@@ -82,6 +82,14 @@ class Chain:
                 hidden = self.activation(hidden)
         return hidden if self.output_scale == 1.0 else self.output_scale * hidden
 
+    def preactivations(self, theta: Float[Array, " P"], x: Float[Array, "N d"]) -> dict[int, Array]:
+        """{hidden layer: arguments of its activation (neurons, N)} for all samples."""
+        found, hidden = {}, x.T
+        for number, (weight, bias) in enumerate(self.layers(theta)[:-1], start=1):
+            found[number] = weight @ hidden if bias is None else weight @ hidden + bias[:, None]
+            hidden = self.activation(found[number])
+        return found
+
     def initial(self, key: PRNGKeyArray, scale: float | Array = 1.0) -> Float[Array, " P"]:
         """Weights N(0, scale²/fan_in), biases 0."""
         return gaussian_start(self.layout, key, scale)

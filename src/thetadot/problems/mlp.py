@@ -66,6 +66,10 @@ class MLP(eqx.Module):
         """Output (k,) of one sample x (d,)."""
         return self.chain.evaluate(theta, x)
 
+    def preactivations(self, theta: Float[Array, " P"], x: Float[Array, "N d"]) -> dict[int, Array]:
+        """{hidden layer: arguments of its activation (neurons, N)} for samples x (N, d)."""
+        return self.chain.preactivations(theta, x)
+
 
 def _checked_widths(widths: Sequence[int]) -> tuple[int, ...]:
     if len(widths) < 2:

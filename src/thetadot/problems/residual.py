@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable
 
 import equinox as eqx
+import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from thetadot.problems.activations import Activation, as_activation
@@ -75,6 +76,13 @@ class Residual(eqx.Module):
             raise ShapeError(
                 f"the network takes samples of shape ({self.dimension},), given a sample of shape {x.shape}"
             )
+        return self._pass(theta, x)[0]
+
+    def preactivations(self, theta: Float[Array, " P"], x: Float[Array, "N d"]) -> dict[int, Array]:
+        """{block: arguments of its activation (width, N)} for samples x (N, dimension)."""
+        return jax.vmap(lambda one: self._pass(theta, one)[1], out_axes=-1)(x)
+
+    def _pass(self, theta: Array, x: Array) -> tuple[Array, dict[int, Array]]:
         parts = self.layout.split(theta)
 
         def affine(name: str, value: Array) -> Array:
@@ -82,10 +90,11 @@ class Residual(eqx.Module):
             return out + parts[f"{name}.bias"] if self.bias else out
 
         state = affine("embedding", x) if self.embedded else x
+        before = {}
         for number in range(1, self.blocks + 1):
-            hidden = self.activation(affine(f"block{number}.layer1", state))
-            state = state + affine(f"block{number}.layer2", hidden)
-        return state if self.outputs is None else affine("readout", state)
+            before[number] = affine(f"block{number}.layer1", state)
+            state = state + affine(f"block{number}.layer2", self.activation(before[number]))
+        return state if self.outputs is None else affine("readout", state), before
 
 
 @functools.lru_cache(maxsize=64)

@@ -88,6 +88,10 @@ class TwoLayer(eqx.Module):
         """Output (1,) of one sample x (d,)."""
         return self.chain.evaluate(theta, x)
 
+    def preactivations(self, theta: Float[Array, " P"], x: Float[Array, "N d"]) -> dict[int, Array]:
+        """{hidden layer: arguments of its activation (neurons, N)} for samples x (N, d)."""
+        return self.chain.preactivations(theta, x)
+
 
 def two_layer(
     dimension: int,
