@@ -43,6 +43,7 @@ class Carry(NamedTuple):
     polish: Float[Any, ""]  # gradient norm at which a polish is tried next
     events: Float[Any, " events"]  # event functions at y
     stiff: Int[Any, ""]  # evidence that the other solver of an automatic choice fits better
+    patience: Int[Any, ""]  # steps of such evidence after which an implicit method hands over
     rejections: Int[Any, ""]  # in a row
     nonfinite: Int[Any, ""]  # rejections of non-finite states, weighted against accepted steps
     accepted: Int[Any, ""]

@@ -4,6 +4,7 @@ Everything a step depends on is in the carry, so the numbers do not depend on wh
 streaming and resuming are one mechanism.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -17,11 +18,14 @@ from thetadot.numerics.solvers.controller import accepted_factor, rejected_facto
 from thetadot.numerics.solvers.stepping import RightSide, Step, Stepper, Verdict
 
 # Why a chunk returned (bits).
-TIME, LOSS, GRADIENT, STEPS, EVENT, STIFF, FAILED, NONFINITE, POLISH = (1 << bit for bit in range(9))
+TIME, LOSS, GRADIENT, STEPS, EVENT, UNFIT, FAILED, NONFINITE, POLISH = (1 << bit for bit in range(9))
 
 _MOST_REJECTIONS = 50
 MOST_NONFINITE = 60
-_STIFF_STEPS = 15  # accepted steps at the stability limit before an explicit method is called stiff
+_STIFF_STEPS = 10  # accepted steps at the stability limit after which an explicit method hands over
+_AT_LIMIT = 0.8
+_SLACK_STEPS = 20  # accepted steps far inside an explicit method's stability after which an implicit one does
+_SLACK = 1.5
 _OVERFLOW = 1e150
 
 
@@ -120,7 +124,7 @@ def begin(
     return Carry(
         time=zero, time_low=zero, y=y, field=field, loss=loss, h=h, previous_error=zero + 1.0, squared_speed=zero,
         trigger=settings.grad_norm, polish=settings.polish, events=program.event_values(y, field, args),
-        stiff=count, rejections=count, nonfinite=count, accepted=count, rejected=count, evaluations=count + 2,
+        stiff=count, patience=count + _SLACK_STEPS, rejections=count, nonfinite=count, accepted=count, rejected=count, evaluations=count + 2,
         jacobians=count, products=count, last_time=zero, last_time_low=zero, last_y=y, last_field=field, last_h=zero,
         cap=cap, unsaved=unsaved, status=count,
         memory=program.stepper.start(program.right_side, args, y, field, h),
@@ -134,7 +138,8 @@ def hand_over(program: Program, args: Any, carry: Carry, settings: Settings) -> 
     if program.stepper.multistep:
         h = jnp.minimum(h, _first_step(program, args, carry.y, carry.field, settings))
     return carry._replace(
-        h=h, stiff=jnp.asarray(0, jnp.int64), previous_error=jnp.ones_like(h), cap=jnp.full_like(h, jnp.inf),
+        # Each change makes the next one back to the explicit method harder: they must not take turns for ever.
+        h=h, stiff=jnp.asarray(0, jnp.int64), patience=2 * carry.patience, previous_error=jnp.ones_like(h), cap=jnp.full_like(h, jnp.inf),
         memory=program.stepper.start(program.right_side, args, carry.y, carry.field, h),
     )  # fmt: skip
 
@@ -327,15 +332,18 @@ def _attempt(program: Program, args: Any, settings: Settings, loop: _Loop, due) 
 
     grad_norm = jnp.sqrt(jnp.sum(step.field**2)) / settings.time_scale
     trigger = jnp.where(grad_norm > 2 * settings.grad_norm, settings.grad_norm, carry.trigger)
-    at_limit = step.stiffness > 0.8 * stepper.stability_limit
-    stiff = jnp.where(at_limit, carry.stiff + 1, jnp.maximum(carry.stiff - 1, 0))
+    if math.isfinite(stepper.stability_limit):
+        unfit, patience = step.stiffness > _AT_LIMIT * stepper.stability_limit, jnp.asarray(_STIFF_STEPS)
+    else:
+        unfit, patience = (step.stiffness > 0) & (step.stiffness < _SLACK), carry.patience
+    stiff = jnp.where(unfit, carry.stiff + 1, jnp.maximum(carry.stiff - 1, 0))
     status = (
         jnp.where(new_time >= settings.end, TIME, 0)
         | jnp.where(step.loss <= settings.loss, LOSS, 0)
         | jnp.where(grad_norm <= trigger, GRADIENT, 0)
         | jnp.where(carry.accepted + 1 >= settings.steps, STEPS, 0)
         | jnp.where(happened, EVENT, 0)
-        | jnp.where(settings.switch & (stiff >= _STIFF_STEPS), STIFF, 0)
+        | jnp.where(settings.switch & (stiff >= patience), UNFIT, 0)
         | jnp.where(grad_norm <= carry.polish, POLISH, 0)
     )
     # Near a blow-up steps are accepted between overflows: these weigh more, or the run would creep for ever.

@@ -7,6 +7,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from thetadot.dynamics import certification, engine
@@ -93,7 +94,7 @@ def make_task(
     """The task of one run at its first tolerance."""
     wishes.check()
     until, end = _end(wishes)
-    field, loss = (np.asarray(part) for part in _evaluate(right_side, args, y0))
+    field, loss, rate = (np.asarray(part) for part in _evaluate(right_side, args, y0))
     size, speed = float(np.linalg.norm(y0)), float(np.linalg.norm(field))
     # The time in which θ moves by a thousandth of itself: where a geometric grid begins.
     first = 1e-3 * size / speed if size > 0 and speed > 0 else (end or 1.0) * 1e-6
@@ -102,7 +103,8 @@ def make_task(
     rtol = wishes.first_rtol
     count = int(groups.max()) + 1
     scale = float(getattr(problem, "time_scale", 1.0))
-    steppers = choose(wishes.solver, y0.size, rtol)
+    length = math.inf if end is None else end * float(rate)
+    steppers = choose(wishes.solver, y0.size, rtol, right_side.symmetric, length)
     for method in steppers:
         if method.needs_symmetry and not right_side.symmetric:
             raise FlowArgumentError(
@@ -148,4 +150,9 @@ def _check_grid(grid: SaveGrid, end: float | None) -> None:
 
 @eqx.filter_jit
 def _evaluate(right_side: RightSide, args: Any, y: jax.Array):
-    return right_side.evaluate(y, args)
+    """Field, loss, and the rate at which the field changes along itself: no more than the Jacobian's norm."""
+    field, loss = right_side.evaluate(y, args)
+    speed = jnp.maximum(jnp.sqrt(jnp.sum(field**2)), 1e-300)
+    short = 1e-6 * jnp.maximum(jnp.sqrt(jnp.sum(y**2)), 1e-6) / speed
+    ahead, _ = right_side.evaluate(y + short * field, args)
+    return field, loss, jnp.sqrt(jnp.sum((ahead - field) ** 2)) / (short * speed)
