@@ -21,6 +21,7 @@ RESULTS = pathlib.Path(__file__).parent / "results"
 PARTS = ("sweeps", "ensemble", "gemm", "growth")
 EVERY = [case.name for case in CASES]
 QUICK, QUICK_OURS = ["P1", "P4", "P6"], ("auto", "NDF")
+QUICK_PEERS = ("CVODE dense", "SciPy LSODA", "diffrax Tsit5", "torchdiffeq")
 QUICK_RTOLS = (1e-4, 1e-7)
 MEMBERS, QUICK_MEMBERS = 256, 16
 WANTED_OF_ENSEMBLE, WANTED_OF_GEMM = 20.0, 0.5
@@ -34,10 +35,8 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--only", help=f"cases (default {','.join(EVERY)}; quick {','.join(QUICK)})")
     parser.add_argument("--parts", default=",".join(PARTS), help=f"what to do (default {','.join(PARTS)})")
-    parser.add_argument(
-        "--ours", default=",".join(ours.SOLVERS), help="our solvers; unknown ones are skipped"
-    )
-    parser.add_argument("--peers", default="", help="only peers whose names begin so, such as CVODE,diffrax")
+    parser.add_argument("--ours", help="our solvers; unknown ones are skipped (default all; quick auto,NDF)")
+    parser.add_argument("--peers", help="only peers whose names begin so (default all; quick a few)")
     parser.add_argument("--quick", action="store_true", help="short times, two tolerances: under 3 minutes")
     parser.add_argument("--repeat", type=int, help="runs of which the median counts (default 3; quick 1)")
     parser.add_argument(
@@ -55,6 +54,7 @@ def _arguments() -> argparse.Namespace:
     wanted.ours = (
         tuple(wanted.ours.split(",")) if wanted.ours else QUICK_OURS if wanted.quick else ours.SOLVERS
     )
+    wanted.peers = tuple(wanted.peers.split(",")) if wanted.peers else QUICK_PEERS if wanted.quick else ("",)
     wanted.repeat = wanted.repeat or (1 if wanted.quick else 3)
     wanted.cap = wanted.cap or (3.0 if wanted.quick else 120.0)
     return wanted
@@ -66,9 +66,9 @@ def _say(text: str) -> None:
 
 def _sweeps(wanted: argparse.Namespace, store: Store) -> dict[str, str]:
     known, strange = ours.methods(wanted.ours)
-    for name, why in strange.items():
-        _say(f"skipped: this version has no solver {name} ({why})")
-    peers = [peer for peer in peers_of_ours() if peer.name.startswith(tuple(wanted.peers.split(",")))]
+    for name in strange:
+        _say(f"skipped: this version has no solver {name}")
+    peers = [peer for peer in peers_of_ours() if peer.name.startswith(wanted.peers)]
     worker = Worker()
     try:
         for name in wanted.only:
@@ -118,6 +118,8 @@ def main() -> None:
             store, cases, lambda case: reference(case).accuracy, folder / "work_precision.png"
         )
     page = table.report(store, cases, lambda case: str(reference(case)), strange, further)
+    if wanted.quick:
+        page = page.replace("\n", "\nA quick run, to shorter times than what is wanted is meant for.\n\n", 1)
     (folder / "flow.md").write_text(page)
     _say("\n" + page.split("## P")[0])
     _say(f"Written: {folder.name}/flow.md, flow.json, work_precision.png, growth.png")
