@@ -13,7 +13,7 @@ from tests.dynamics import zoo
 from tests.dynamics.specimens import NEEDS_SUNDIALS
 from tests.oracles import radau, squared_relu, tanh_network
 
-IMPLICIT = ("auto", "NDF", "NDF-cg", "Kvaerno3", "Kvaerno4", "Kvaerno5")
+IMPLICIT = ("auto", "NDF", "NDF-cg", "RadauIIA", "Kvaerno3", "Kvaerno4", "Kvaerno5")
 EXPLICIT = ("Tsit5", "Dopri5", "Dopri8")
 
 
@@ -53,6 +53,10 @@ LONGER = [(name, solver) for name in LINEAR for solver in (*EXPLICIT, *IMPLICIT[
 LONGER += [(name, solver) for name in SCALAR for solver in ("Dopri5", "Kvaerno3", "Kvaerno4")]
 LONGER += [("squared ReLU", solver) for solver in (*EXPLICIT, "Kvaerno5")]
 LONGER += [(name, solver) for name in ("quadratic", "teacher and student") for solver in IMPLICIT[1:]]
+PAIRS += [("scalar balanced", "RadauIIA"), ("quadratic", "RadauIIA")]
+LONGER += [(name, "RadauIIA") for name in (*SCALAR[:1], *SCALAR[2:], "squared ReLU")]
+LONGER += [(name, solver) for name in zoo.MAKERS for solver in ("RadauIIA(3)", "RadauIIA(7)")]
+LONGER = [pair for pair in LONGER if pair not in PAIRS]
 PAIRS += [pytest.param(*pair, marks=pytest.mark.slow) for pair in LONGER]
 SUNDIALS = [(name, "CVODE") for name in ("quadratic", "scalar balanced", "two linear layers")]
 PAIRS += [pytest.param(*pair, marks=NEEDS_SUNDIALS) for pair in SUNDIALS]

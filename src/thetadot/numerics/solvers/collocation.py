@@ -97,7 +97,10 @@ def lagrange(nodes: np.ndarray, positions: Float[Array, " k"]) -> Float[Array, "
     other = ~np.eye(nodes.size, dtype=bool)
     gaps = np.where(other, nodes[:, None] - nodes, 1.0)
     ratios = (positions[:, None, None] - nodes[None, None]) / gaps[None]
-    return jnp.prod(jnp.where(other[None], ratios, 1.0), axis=-1)
+    values = jnp.prod(jnp.where(other[None], ratios, 1.0), axis=-1)
+    return values / jnp.sum(
+        values, axis=1, keepdims=True
+    )  # their sum is 1 up to what compilers make of divisions
 
 
 def _nodes(stages: int) -> list[Fraction]:

@@ -88,7 +88,8 @@ class RadauStep(Stepper):
         implied, radius = found.step.slopes[-1], jnp.max(jnp.abs(found.basis.values))
         half = 0.5 * right_side.loss_change(found.point_field + implied, found.last_move, args)
         curved = jnp.abs(0.5 * right_side.loss_change(implied - found.point_field, found.last_move, args))
-        noise = jnp.abs(right_side.loss_change(radius * found.error, found.error, args))
+        # Near a minimum nothing is left to see but what the tolerance hides.
+        noise = jnp.abs(right_side.loss_change(radius * tolerance, tolerance, args))
         return Step(
             y=jnp.where(found.converged, y + found.step.moves[-1], y),
             field=jnp.where(found.converged, implied, field),
