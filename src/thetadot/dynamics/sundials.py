@@ -33,21 +33,27 @@ def _absolute_tolerance(program: Program, settings: Settings, y: Any):
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _evaluate(static: Static, arrays: Any, y: Any):
-    side, args = eqx.combine(arrays, static.tree)
-    return side.evaluate(y, args)
+def _evaluate(given: Static, leaves: list[Any], y: Any):
+    side, args = _joined(given, leaves)
+    field, loss = side.evaluate(y, args)
+    return jnp.append(field, loss)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _jacobian(static: Static, arrays: Any, y: Any):
-    side, args = eqx.combine(arrays, static.tree)
+def _jacobian(given: Static, leaves: list[Any], y: Any):
+    side, args = _joined(given, leaves)
     return side.jacobian(y, args)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _product(static: Static, arrays: Any, y: Any, v: Any):
-    side, args = eqx.combine(arrays, static.tree)
+def _product(given: Static, leaves: list[Any], y: Any, v: Any):
+    side, args = _joined(given, leaves)
     return side.linearize(y, args)[2](v)
+
+
+def _joined(given: Static, leaves: list[Any]) -> Any:
+    structure, rest = given.tree
+    return eqx.combine(jax.tree.unflatten(structure, leaves), rest)
 
 
 @eqx.filter_jit
@@ -80,12 +86,14 @@ class _Functions:
     """Field and Jacobian on NumPy arrays."""
 
     def __init__(self, side: RightSide, args: Any):
-        arrays, static = eqx.partition((side, args), eqx.is_array)
-        self._call = (Static(static), arrays)
+        arrays, rest = eqx.partition((side, args), eqx.is_array)
+        leaves, structure = jax.tree.flatten(arrays)
+        # Flat, since taking a problem apart at every call costs more than a small gradient.
+        self._call = (Static((structure, rest)), leaves)
 
     def field(self, y: np.ndarray) -> tuple[np.ndarray, float]:
-        field, loss = _evaluate(*self._call, y)
-        return np.asarray(field), float(loss)
+        both = np.asarray(_evaluate(*self._call, y))
+        return both[:-1], float(both[-1])
 
     def jacobian(self, y: np.ndarray) -> np.ndarray:
         return np.asarray(_jacobian(*self._call, y))
