@@ -14,6 +14,7 @@ from thetadot.dynamics import FlowFailedError, InvariantManifoldWarning, ResumeE
 CVODES = [pytest.param(name, marks=NEEDS_SUNDIALS) for name in ("CVODE", "CVODE-GMRES")]
 SOLVERS = ["Tsit5", "Dopri5", "Dopri8", "Kvaerno3", "Kvaerno4", "Kvaerno5", "NDF", "NDF-cg", "RadauIIA", "auto"]
 SOLVERS += CVODES
+SOLVERS += ["RKC2", "ExponentialRosenbrock"]
 
 
 def _flow(problem=BOWL, start=(1.0, 1.0), **settings):

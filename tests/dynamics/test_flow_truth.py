@@ -32,7 +32,9 @@ def test_flow_is_as_accurate_as_asked(name, accuracy):
     assert error <= accuracy, path
 
 
-@pytest.mark.parametrize("solver", IMPLICIT)
+@pytest.mark.parametrize(
+    "solver", [*IMPLICIT, "ExponentialRosenbrock", pytest.param("RKC2", marks=pytest.mark.slow)]
+)
 def test_every_implicit_solver_follows_a_quadratic_of_condition_1e10_to_time_1e8(solver):
     path, error = certified("quadratic", solver, 1e-5)
     assert error <= 1e-5, path
@@ -49,6 +51,7 @@ SCALAR = [name for name in zoo.MAKERS if name.startswith("scalar")]
 LINEAR = ["two linear layers", "three linear layers"]
 PAIRS = [(name, "auto") for name in zoo.MAKERS]
 PAIRS += [(name, solver) for name in SCALAR for solver in ("Tsit5", "Dopri8", "Kvaerno5")]
+PAIRS += [(name, solver) for name in SCALAR for solver in ("RKC2", "ExponentialRosenbrock")]
 LONGER = [(name, solver) for name in LINEAR for solver in (*EXPLICIT, *IMPLICIT[1:])]
 LONGER += [(name, solver) for name in SCALAR for solver in ("Dopri5", "Kvaerno3", "Kvaerno4")]
 LONGER += [("squared ReLU", solver) for solver in (*EXPLICIT, "Kvaerno5")]
@@ -57,6 +60,9 @@ PAIRS += [("scalar balanced", "RadauIIA"), ("quadratic", "RadauIIA")]
 LONGER += [(name, "RadauIIA") for name in (*SCALAR[:1], *SCALAR[2:], "squared ReLU")]
 LONGER += [(name, solver) for name in zoo.MAKERS for solver in ("RadauIIA(3)", "RadauIIA(7)")]
 LONGER = [pair for pair in LONGER if pair not in PAIRS]
+# Not on the quadratic, which each of its steps solves up to the rounding of the Hessian: runs share that error.
+LONGER += [(name, "ExponentialRosenbrock") for name in (*LINEAR, "teacher and student", "squared ReLU")]
+LONGER += [(name, "RKC2") for name in (*LINEAR, "teacher and student", "squared ReLU", "quadratic")]
 PAIRS += [pytest.param(*pair, marks=pytest.mark.slow) for pair in LONGER]
 SUNDIALS = [(name, "CVODE") for name in ("quadratic", "scalar balanced", "two linear layers")]
 PAIRS += [pytest.param(*pair, marks=NEEDS_SUNDIALS) for pair in SUNDIALS]
@@ -100,6 +106,16 @@ def test_rows_carry_the_loss_and_gradient_norm_of_their_own_state(name):
         loss, gradient = problem.value_and_grad(jnp.asarray(path.thetas[row]))
         assert path.losses[row] == pytest.approx(float(loss), rel=1e-12, abs=1e-300)
         assert path.grad_norms[row] == pytest.approx(float(jnp.linalg.norm(gradient)), rel=1e-9)
+
+
+@pytest.mark.parametrize("solver", ["RKC2", "ExponentialRosenbrock"])
+def test_other_data_of_the_same_shape_retrace_nothing(count_compilations, solver):
+    first, second = zoo.case("scalar imbalanced"), zoo.case("scalar negative")
+    first.follow(solver=solver, accuracy=1e-4, certify=True)
+    with count_compilations() as counted:
+        path = second.follow(solver=solver, accuracy=1e-5, certify=True)
+    assert counted.total == 0, counted
+    assert second.error(path) <= 1e-5
 
 
 def test_an_uncertified_path_says_so_and_claims_nothing():

@@ -193,7 +193,7 @@ class RKC2(diffrax.AbstractAdaptiveSolver):
         0.36788
     """
 
-    most_stages: int = eqx.field(static=True, default=200)
+    most_stages: int = eqx.field(static=True, default=1000)
 
     term_structure: ClassVar = diffrax.ODETerm
     interpolation_cls: ClassVar = diffrax.ThirdOrderHermitePolynomialInterpolation
@@ -230,7 +230,9 @@ class RKC2(diffrax.AbstractAdaptiveSolver):
         radius = radius._replace(due=jnp.where(retried, jnp.maximum(radius.due, _WARM_PRODUCTS), radius.due))
         held = jax.tree.map(_held, (terms, args))
         frozen = flat_term(held[0], _held(t0), jax.tree.map(_held, y0), held[1])
-        radius = radius.refreshed(lambda: jax.linearize(lambda v: frozen.field(v, jnp.zeros_like(h)), frozen.y)[1])
+        radius = radius.refreshed(
+            lambda: jax.linearize(lambda v: frozen.field(v, jnp.zeros_like(h)), frozen.y)[1]
+        )
         stages = stages_for(_held(h) * _MARGIN * radius.value)
         possible = stages <= self.most_stages
         made = chebyshev_step(
