@@ -4,7 +4,8 @@
 
 One family of problems (tanh teacher–student in ten dimensions, 1000 samples, to t = 1000) with 25 to 12289 parameters.
 At every size each solver runs at several tolerances; the winner at an error is the one that reaches it in the least
-time. A threshold lies between the last size at which a solver wins and the next one measured.
+time. A threshold lies between the last size at which a solver wins and the next one measured. A file that is there
+already keeps the thresholds that are not measured here.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import json
 import math
 import pathlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from benchmarks import ours
 from benchmarks.compare import seconds_at
@@ -21,12 +23,13 @@ from benchmarks.problems import FAMILY, Case
 from benchmarks.references import reference
 from benchmarks.worker import Worker, find_case
 
-SOLVERS = ("NDF", "NDF-cg", "RKC2", "RadauIIA", "ExponentialRosenbrock", "Tsit5", "Dopri8", "Kvaerno5")
+ONE_STEP = ("RadauIIA(3)", "RadauIIA(5)", "RadauIIA(7)", "ExponentialRosenbrock")
+STIFF = ("NDF", "NDF-cg", "RKC2", *ONE_STEP)
+SOLVERS = (*STIFF, "Tsit5", "Dopri8", "Kvaerno5")
 LEVELS = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9)
 RTOLS = tuple(10.0**-k for k in range(3, 12))
 QUICK_RTOLS = (1e-4, 1e-6, 1e-8)
-SOME, MOST = 0.0, 0.5  # more than this share of the errors
-CLOSE = 1.1  # a solver this near to the best counts as winning: noise decides between them
+NOT_MEASURED = ("lu_max_size", "dopri8_below_rtol", "stiff_start")  # kept as the file has them
 CHOICE = pathlib.Path(__file__).parent.parent / "src" / "thetadot" / "dynamics" / "solver_choice.json"
 KEPT = pathlib.Path(__file__).parent / "results" / "calibration.json"
 
@@ -60,52 +63,83 @@ def winners(table: Seconds) -> dict[float, dict[int, str]]:
     }
 
 
-def last_size(table: Seconds, wins: Callable[[dict[str, float]], bool | None], share: float) -> int | None:
-    """The size up to which `wins` holds at more than this share of the errors; None if it never does.
+def last_size(table: Seconds, wins: Callable[[dict[str, float]], bool | None]) -> tuple[int, bool]:
+    """The size up to which `wins` holds at most errors, and whether a larger one was measured.
 
-    It is the geometric mean of the last size where it holds and the next one measured, or the last size itself
-    where nothing larger was measured. `wins` is None where it cannot be told.
+    The size is the geometric mean of the last one where it holds and the next one measured, or the last itself where
+    nothing larger was measured; 0 if it never holds. `wins` is None where it cannot be told.
     """
     told = {
         size: [won for times in rows.values() if (won := wins(times)) is not None]
         for size, rows in table.items()
     }
     sizes = sorted(size for size, answers in told.items() if answers)
-    last = max((size for size in sizes if sum(told[size]) > share * len(told[size])), default=None)
-    beyond = [size for size in sizes if last is not None and size > last]
-    return round(math.sqrt(last * beyond[0])) if last is not None and beyond else last
+    last = max((size for size in sizes if 2 * sum(told[size]) > len(told[size])), default=0)
+    beyond = [size for size in sizes if size > last]
+    return (round(math.sqrt(last * beyond[0])) if last and beyond else last), bool(beyond)
 
 
-def _beats(solver: str, rivals: Sequence[str] | None = None) -> Callable[[dict[str, float]], bool | None]:
-    """Whether a solver is about the fastest of its rivals (None: of all) where both reached the error."""
-
-    def wins(times: dict[str, float]) -> bool | None:
-        others = [t for name, t in times.items() if name != solver and (rivals is None or name in rivals)]
-        return None if solver not in times or not others else times[solver] <= CLOSE * min(others)
-
-    return wins
+def _beats(solver: str, rival: str) -> Callable[[dict[str, float]], bool | None]:
+    """Whether a solver is not slower than a rival, where both reached the error."""
+    return lambda times: times[solver] <= times[rival] if solver in times and rival in times else None
 
 
-def thresholds(table: Seconds) -> dict[str, int | float | None]:
-    """The numbers that the automatic choice reads; None where the solvers that decide it were not measured."""
+def _half_a_decade(level: float, sign: int) -> float:
+    return float(f"{level * 10.0 ** (sign / 2):.3g}")
+
+
+def small_rules(table: Seconds) -> list[dict[str, Any]]:
+    """Where a one-step method beats NDF and RKC2: solver, largest size, and the range of wanted errors.
+
+    A level stands for the errors within half a decade of it, the last level for all below.
+    """
+    rules: list[dict[str, Any]] = []
+    for level in LEVELS:
+        best: dict[int, str] = {}
+        for size, rows in table.items():
+            times = {name: t for name, t in rows[level].items() if name in STIFF}
+            if times:
+                best[size] = min(times, key=lambda name: times[name])
+        low = 0.0 if level == LEVELS[-1] else _half_a_decade(level, -1)
+        for solver in ONE_STEP:
+            last = max((size for size, name in best.items() if name == solver), default=0)
+            if not last:
+                continue
+            beyond = [size for size in best if size > last]
+            size = round(math.sqrt(last * min(beyond))) if beyond else last
+            rule = {
+                "solver": solver,
+                "max_size": size,
+                "min_error": low,
+                "below_error": _half_a_decade(level, 1),
+            }
+            before = next((r for r in reversed(rules) if r["solver"] == solver), None)
+            if before and before["max_size"] == size and before["min_error"] == rule["below_error"]:
+                before["min_error"] = low
+            else:
+                rules.append(rule)
+    return sorted(rules, key=lambda rule: rule["max_size"])
+
+
+def thresholds(table: Seconds) -> dict[str, Any]:
+    """The numbers that the automatic choice reads."""
+    cg, beaten = last_size(table, _beats("NDF-cg", "RKC2"))
     stabilised = [
-        level for level in LEVELS for rows in table.values() if _beats("RKC2", ("NDF-cg",))(rows[level])
-    ]
+        level for level in LEVELS for rows in table.values() if _beats("RKC2", "NDF-cg")(rows[level])
+    ]  # fmt: skip
     return {
-        "cholesky_max_size": last_size(table, _beats("NDF", ("NDF-cg",)), MOST),
-        "radau_max_size": last_size(table, _beats("RadauIIA"), SOME),
-        "exponential_max_size": last_size(table, _beats("ExponentialRosenbrock"), SOME),
-        "cg_max_size": last_size(table, _beats("NDF-cg", ("RKC2",)), MOST),
-        "rkc2_min_error": min(stabilised, default=None),
+        "cholesky_max_size": last_size(table, _beats("NDF", "NDF-cg"))[0],
+        "cg_max_size": cg if beaten else None,
+        "rkc2_min_error": min(stabilised) if stabilised and beaten else None,
+        "small": small_rules(table),
     }
 
 
 RULES = {
-    "cholesky_max_size": "stiff: NDF with Cholesky up to this many parameters, NDF with conjugate gradients above",
-    "radau_max_size": "stiff: RadauIIA up to this many parameters, at the errors where `winners` has it",
-    "exponential_max_size": "stiff: ExponentialRosenbrock up to this many, at the errors where `winners` has it",
-    "cg_max_size": "NDF with conjugate gradients beats RKC2 at most errors up to this many parameters",
-    "rkc2_min_error": "the smallest error at which RKC2 beats NDF with conjugate gradients at some size",
+    "small": "stiff: the first rule whose max_size and range of wanted errors fit names the solver; else",
+    "cholesky_max_size": "NDF with Cholesky up to this many parameters (not slower at most errors); else",
+    "cg_max_size": "NDF with conjugate gradients up to this many, or always where null; else",
+    "rkc2_min_error": "RKC2 for wanted errors from this on, NDF with conjugate gradients below",
 }
 
 
@@ -157,12 +191,16 @@ def main() -> None:
         worker.close()
     table = seconds_table(store, cases, [method.name.removeprefix(PREFIX) for method in methods])
     found = thresholds(table)
+    before = json.loads(wanted.file.read_text()) if wanted.file.exists() else {}
+    kept_as_is = {name: before[name] for name in NOT_MEASURED if name in before}
     about = {
         "machine": machine(),
         "units": "sizes in parameters, errors relative, times in seconds",
         "family": f"{FAMILY[0].title.rpartition(',')[0]} in ten dimensions, 1000 samples, to t = {cases[0].end:g}",
         "solvers": [method.name.removeprefix(PREFIX) for method in methods],
         **found,
+        **kept_as_is,
+        "not measured here": list(kept_as_is),
         "rules": RULES,
         "winners": {
             f"{level:.0e}": {str(n): name for n, name in rows.items()}
@@ -173,8 +211,8 @@ def main() -> None:
         },
     }
     wanted.file.write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n")
-    for name, value in found.items():
-        print(f"{name} = {value}: {RULES[name]}")
+    for name, rule in RULES.items():
+        print(f"{name} = {found[name]}: {rule}")
 
 
 if __name__ == "__main__":

@@ -12,10 +12,11 @@ from benchmarks.peers import needs_matrix
 from benchmarks.problems import Case
 
 SOLVERS = (
-    "auto", "NDF", "NDF-cg", "RKC2", "RadauIIA", "ExponentialRosenbrock", "CVODE", "CVODE-GMRES",
+    "auto", "NDF", "NDF-cg", "RKC2", "RadauIIA(3)", "RadauIIA(5)", "RadauIIA(7)",
+    "ExponentialRosenbrock", "CVODE", "CVODE-GMRES",
     "Tsit5", "Dopri8", "Kvaerno5",
 )  # fmt: skip
-DENSE = ("NDF", "RadauIIA", "ExponentialRosenbrock", "CVODE", "Kvaerno5")
+DENSE = ("NDF", "RadauIIA(3)", "RadauIIA(5)", "RadauIIA(7)", "ExponentialRosenbrock", "CVODE", "Kvaerno5")
 
 
 def _run(solver: str) -> Callable[[Case, float], tuple[np.ndarray, Counts]]:
