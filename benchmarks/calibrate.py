@@ -164,6 +164,8 @@ def main() -> None:
     methods, strange = ours.methods(tuple(wanted.solvers.split(",")))
     for name in strange:
         print(f"skipped: this version has no solver {name}")
+    if not {"NDF", "NDF-cg"} <= {method.name.removeprefix(PREFIX) for method in methods}:
+        parser.error("the thresholds compare NDF with NDF-cg: both must be among the solvers and known")
     kept = (
         wanted.measurements.with_stem(wanted.measurements.stem + "_quick")
         if wanted.quick
