@@ -12,7 +12,18 @@ from tests.dynamics.specimens import BOWL, DOUBLE_WELL, NEEDS_SUNDIALS, RATES, n
 from thetadot.dynamics import FlowFailedError, InvariantManifoldWarning, ResumeError
 
 CVODES = [pytest.param(name, marks=NEEDS_SUNDIALS) for name in ("CVODE", "CVODE-GMRES")]
-SOLVERS = ["Tsit5", "Dopri5", "Dopri8", "Kvaerno3", "Kvaerno4", "Kvaerno5", "NDF", "NDF-cg", "RadauIIA", "auto"]
+SOLVERS = [
+    "Tsit5",
+    "Dopri5",
+    "Dopri8",
+    "Kvaerno3",
+    "Kvaerno4",
+    "Kvaerno5",
+    "NDF",
+    "NDF-cg",
+    "RadauIIA",
+    "auto",
+]
 SOLVERS += CVODES
 SOLVERS += ["RKC2", "ExponentialRosenbrock"]
 
@@ -78,6 +89,17 @@ def test_a_run_in_pieces_equals_the_uninterrupted_one_to_the_bit(solver, certify
     assert same_bits(path, whole)
     counts = ("gradients", "hessians", "accepted", "rejected", "solvers")
     assert [getattr(path.stats, name) for name in counts] == [getattr(whole.stats, name) for name in counts]
+
+
+@pytest.mark.parametrize("solver", ["Tsit5", "NDF"])
+def test_a_finished_run_taken_further_has_a_row_at_its_new_end(solver):
+    settings = {"solver": solver, "saves": "log"}
+    short = _flow(until=td.Until(time=1.0), **settings)
+    for end in (1.0 + 1e-9, 5.0):  # inside the step that passed the first end, and far beyond
+        longer = _flow(until=td.Until(time=end), resume=short, **settings)
+        assert longer.ts[-1] == end
+        assert np.all(np.diff(longer.ts) > 0)
+        np.testing.assert_allclose(longer.thetas[-1], np.exp(-end * RATES), rtol=1e-4)
 
 
 def test_a_path_from_disk_resumes_to_the_same_bits(tmp_path):

@@ -147,14 +147,18 @@ def _look_for_chatter(task: Task, record: Record) -> None:
         _last_row(task, record)
 
 
-def _one_chunk(task: Task, record: Record, attempts: int) -> None:
+def _one_chunk(task: Task, record: Record, attempts: int, only: float | None = None) -> None:
+    """One compiled chunk; with `only`, nothing but the row of that time inside the last step."""
     _, program = task.programs[record.solver]
-    block = task.grid.block(record.index, program.rows + 1)
+    if only is None:
+        block = task.grid.block(record.index, program.rows + 1)
+    else:
+        block = np.append(only, np.full(program.rows, np.inf))
     out = task.chunk(program, task.args, record.carry, task.settings, block, np.asarray(attempts))
     carry, rows, count, dense_count, passed = jax.block_until_ready(out)
     _collect(record, rows, int(count), int(dense_count))
     # The index moves with the carry: an interrupt between the two would lose or repeat a row.
-    record.carry, record.index = carry, record.index + int(passed)
+    record.carry, record.index = carry, record.index + (int(passed) if only is None else 0)
 
 
 def _collect(record: Record, rows: Rows, count: int, dense_count: int) -> None:
@@ -234,7 +238,10 @@ def _last_row(task: Task, record: Record) -> None:
     """Save the end, unless the grid has just done so or promises exactly its own rows."""
     now, steps = record.carry.time, int(record.carry.accepted)
     if record.outcome is Outcome.REACHED_TIME and float(now) > task.end:
-        return  # every grid holds the end time, which the last step passed
+        # The last step passed the end; its row is missing only where a longer end came after the grid's last time.
+        if task.grid.kind != "explicit" and record.rows("ts")[-1] < task.end:
+            _one_chunk(task, record, 1, only=task.end)
+        return
     if task.grid.kind == "explicit" and record.outcome is Outcome.REACHED_TIME and not record.carry.unsaved:
         due = float(task.grid.block(record.index, 1)[0]) == float(now)
     else:

@@ -7,7 +7,10 @@ from pydantic import Field, model_validator
 from thetadot.studies.schema_parts import Count, Finite, NonNegative, Part, Positive, Seed
 
 Saves = Literal["log", "linear", "steps"] | Annotated[list[NonNegative], Field(min_length=1)]
-SOLVERS = ("auto", "Tsit5", "Dopri5", "Dopri8", "Kvaerno3", "Kvaerno4", "Kvaerno5")
+SOLVERS = (
+    "auto", "NDF", "NDF-cg", "RadauIIA", "RadauIIA(3)", "RadauIIA(5)", "RadauIIA(7)", "ExponentialRosenbrock", "RKC2",
+    "Tsit5", "Dopri5", "Dopri8", "Kvaerno3", "Kvaerno4", "Kvaerno5", "CVODE", "CVODE-GMRES",
+)  # fmt: skip
 OPTIMIZERS = (
     "adabelief", "adadelta", "adagrad", "adam", "adamax", "adamw", "amsgrad", "lamb", "lion", "nadam",
     "noisy_sgd", "radam", "rmsprop", "rprop", "sgd", "yogi",
