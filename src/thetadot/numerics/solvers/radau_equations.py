@@ -12,7 +12,7 @@ from thetadot.numerics.solvers.collocation import Collocation, lagrange
 _NEWTON = 1e-2  # of the step's error tolerance
 _NOISE = 0.05  # the same, where rounding stops Newton's iteration
 _NEW = 1e-4  # relative length of the part of a change that counts as new; below it is rounding
-_FAR = 3e-3  # distance, relative to ‖y‖, from which on a Hessian is renewed
+_FAR = 1e-2  # distance, relative to ‖y‖, from which on a Hessian is renewed
 _SLOW = 0.1  # contraction from which on it is renewed in the next step
 
 
