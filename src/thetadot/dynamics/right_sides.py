@@ -29,9 +29,14 @@ class TrainingSide(RightSide):
         """−time_scale·H."""
         return -args.time_scale * args.hessian(y)
 
-    def loss_change(
-        self, field: Float[Array, " n"], move: Float[Array, " n"], args: Any
-    ) -> Float[Array, ""]:
+    def linearize(
+        self, y: Float[Array, " n"], args: Any
+    ) -> tuple[Float[Array, " n"], Float[Array, ""], Callable[[Float[Array, " n"]], Float[Array, " n"]]]:
+        """Field, loss, and the product with −time_scale·H."""
+        loss, gradient, push = args.linearize(y)
+        return -args.time_scale * gradient, loss, lambda vector: -args.time_scale * push(vector)
+
+    def loss_change(self, field: Float[Array, " n"], move: Float[Array, " n"], args: Any) -> Float[Array, ""]:
         """∇L·move, with ∇L from the field."""
         return -(field @ move) / args.time_scale
 
@@ -84,9 +89,7 @@ class SystemSide(RightSide):
         """∂F/∂y by forward mode."""
         return jax.jacfwd(lambda state: self.evaluate(state, args)[0])(y)
 
-    def loss_change(
-        self, field: Float[Array, " n"], move: Float[Array, " n"], args: Any
-    ) -> Float[Array, ""]:
+    def loss_change(self, field: Float[Array, " n"], move: Float[Array, " n"], args: Any) -> Float[Array, ""]:
         """NaN: no loss."""
         return jnp.asarray(jnp.nan, field.dtype)
 

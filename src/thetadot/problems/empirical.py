@@ -22,6 +22,7 @@ from thetadot.problems.hessian import chain_hessian
 from thetadot.problems.layout import Layout
 from thetadot.problems.losses import SampleLoss, check_labels, loss_name, losses_of, sample_loss
 from thetadot.problems.problem import Problem
+from thetadot.problems.products import linearize_chain
 
 _log = logging.getLogger("thetadot.problems")
 _MEMBERS = ("size", "layout", "time_scale", "initial", "evaluate")
@@ -71,6 +72,13 @@ def _hessian(problem: "EmpiricalRisk", theta: Array) -> Array:
         _log.info("Hessian of %s by columns: the network is not a chain of dense layers", problem.description)
         return hessian_by_columns(problem, theta)
     return chain_hessian(chain, problem.sample_loss, theta, problem.x, problem.y)
+
+
+@jax.jit
+def _linearize(problem: "EmpiricalRisk", theta: Array):
+    chain = structured_chain(problem)
+    assert chain is not None
+    return linearize_chain(chain, problem.sample_loss, theta, problem.x, problem.y)
 
 
 def structured_chain(problem: "EmpiricalRisk") -> Chain | None:
@@ -204,6 +212,14 @@ class EmpiricalRisk(Problem):
     def value_and_grad(self, theta: Numbers) -> tuple[Float[Array, ""], Float[Array, " P"]]:
         """(L(θ), ∇L(θ)) at the cost of one gradient."""
         return _value_and_grad(self, as_vector(theta, self.size, "theta"))
+
+    def linearize(
+        self, theta: Numbers
+    ) -> tuple[Float[Array, ""], Float[Array, " P"], Callable[[Array], Float[Array, " P"]]]:
+        """(L(θ), ∇L(θ), push) with push(v) = ∇²L(θ)·v; see `Problem.linearize`."""
+        if structured_chain(self) is None:
+            return Problem.linearize(self, theta)
+        return _linearize(self, as_vector(theta, self.size, "theta"))
 
     def hessian(self, theta: Numbers) -> Float[Array, "P P"]:
         """∇²L(θ) (P, P), by the method that `hessian_method` names.

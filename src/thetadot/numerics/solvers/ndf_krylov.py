@@ -16,9 +16,8 @@ from thetadot.numerics.solvers.stepping import RightSide
 _RESIDUAL = 0.5  # residual of the linear solve, as a part of what Newton may leave
 _MOST_PRODUCTS = 200
 _ENOUGH = 3  # products a step that deflation is not expected to save
-_LARGEST_BASIS = 48
+_LARGEST_BASIS = 32
 _BASIS_NUMBERS = 4_000_000  # numbers in the basis and its image
-_BATCH = 8  # products computed in one go
 
 
 class Deflation(NamedTuple):
@@ -96,15 +95,12 @@ class KrylovAlgebra(eqx.Module):
 def _renewed(state: Deflation, product: Callable, powers: Int[Array, ""]) -> Deflation:
     """Power steps on the block, then Rayleigh–Ritz."""
 
-    def power(_, block):
-        images = block
-        vectors = qr_positive(images.T)[0].T
-        return -jax.lax.map(product, vectors, batch_size=_BATCH), vectors
+    def power(_, pair):
+        vectors = qr_positive(pair[0].T)[0].T
+        # One product at a time: a batch of them leaves the caches and costs up to three times as much.
+        return -jax.lax.map(product, vectors), vectors
 
-    def step(number, pair):
-        return power(number, pair[0])
-
-    images, vectors = jax.lax.fori_loop(0, powers, step, (state.images, state.vectors))
+    images, vectors = jax.lax.fori_loop(0, powers, power, (state.images, state.vectors))
     projected = images @ vectors.T
     curvatures, rotation = jnp.linalg.eigh(0.5 * (projected + projected.T))
     return state._replace(

@@ -30,9 +30,7 @@ class RightSide(eqx.Module):
         return field, loss, lambda vector: product(vector)[0]
 
     @abc.abstractmethod
-    def loss_change(
-        self, field: Float[Array, " n"], move: Float[Array, " n"], args: Any
-    ) -> Float[Array, ""]:
+    def loss_change(self, field: Float[Array, " n"], move: Float[Array, " n"], args: Any) -> Float[Array, ""]:
         """First-order change of the loss along a move from a point with this field."""
 
     @property
