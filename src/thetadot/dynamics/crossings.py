@@ -7,10 +7,10 @@ from scipy.optimize import brentq
 
 from thetadot.dynamics import engine
 from thetadot.dynamics.carry import Carry, Located, Settings
-from thetadot.dynamics.engine import Program
 from thetadot.dynamics.events import Event
 from thetadot.dynamics.extension import substep
 from thetadot.dynamics.path import RecordedEvent
+from thetadot.dynamics.program import Program
 
 _PIECES = 8
 

@@ -14,11 +14,11 @@ from thetadot.dynamics.accuracy import Stats
 from thetadot.dynamics.carry import Carry, Rows, Settings
 from thetadot.dynamics.clock import Clock
 from thetadot.dynamics.crossings import locate
-from thetadot.dynamics.engine import Program
 from thetadot.dynamics.events import Event
 from thetadot.dynamics.outcome import Outcome
 from thetadot.dynamics.path import RecordedEvent
 from thetadot.dynamics.polish import Polished, polish
+from thetadot.dynamics.program import Program
 from thetadot.dynamics.saves import SaveGrid
 from thetadot.dynamics.snapshot import Snapshot, flatten, restore
 from thetadot.dynamics.until import Until

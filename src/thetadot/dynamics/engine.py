@@ -5,7 +5,6 @@ streaming and resuming are one mechanism.
 """
 
 import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -14,8 +13,9 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
 from thetadot.dynamics.carry import Carry, Rows, Settings
+from thetadot.dynamics.program import Program
 from thetadot.numerics.solvers.controller import accepted_factor, rejected_factor
-from thetadot.numerics.solvers.stepping import RightSide, Step, Stepper, Verdict
+from thetadot.numerics.solvers.stepping import Step, Verdict
 
 # Why a chunk returned (bits).
 TIME, LOSS, GRADIENT, STEPS, EVENT, UNFIT, FAILED, NONFINITE, POLISH = (1 << bit for bit in range(9))
@@ -27,45 +27,6 @@ _AT_LIMIT = 0.8
 _SLACK_STEPS = 20  # accepted steps far inside an explicit method's stability after which an implicit one does
 _SLACK = 1.5
 _OVERFLOW = 1e150
-
-
-class Program(eqx.Module):
-    """What is compiled: the method, the field, and the user's functions of (theta, args)."""
-
-    stepper: Stepper
-    right_side: RightSide
-    observe: tuple[tuple[str, Callable], ...]
-    events: tuple[tuple[Callable, str, int], ...]  # (fn, kind, wanted direction)
-    error_norm: Callable | None
-    groups: int = eqx.field(static=True)
-    rows: int = eqx.field(static=True)
-    dense_rows: int = eqx.field(static=True)
-
-    def event_values(self, y: Float[Any, " n"], field: Float[Any, " n"], args: Any) -> Float[Any, " events"]:
-        """Each event's function, or its rate along the flow for minima and maxima."""
-        values = []
-        for fn, kind, _ in self.events:
-            if kind == "zero":
-                value = fn(y, args)
-            else:
-                _, value = jax.jvp(lambda state, fn=fn: fn(state, args), (y,), (field,))
-            values.append(jnp.asarray(value, y.dtype).reshape(()))
-        return jnp.stack(values) if values else jnp.zeros((0,), y.dtype)
-
-    def absolute_tolerance(self, square: Float[Any, " n"], settings: Settings) -> Float[Any, " n"]:
-        """Absolute part of the tolerance where the squares of the components are these. It follows the running scale of
-        each layer: a fixed number above a small initialisation's scale would freeze it at the origin."""
-        sums = jax.ops.segment_sum(square, settings.groups, self.groups)
-        counts = jax.ops.segment_sum(jnp.ones_like(square), settings.groups, self.groups)
-        scale = jnp.maximum(jnp.sqrt(sums / jnp.maximum(counts, 1.0)), settings.floor)
-        return jnp.maximum(settings.scale_guard * settings.rtol * scale[settings.groups], settings.atol)
-
-    def tolerance(self, y: Float[Any, " n"], candidate: Float[Any, " n"], settings: Settings):
-        """Error per component that counts as 1."""
-        square = jnp.maximum(y**2, candidate**2)
-        return jnp.maximum(
-            self.absolute_tolerance(square, settings) + settings.rtol * jnp.sqrt(square), 1e-290
-        )
 
 
 def crossed(before, after, direction: int):
@@ -124,7 +85,8 @@ def begin(
     return Carry(
         time=zero, time_low=zero, y=y, field=field, loss=loss, h=h, previous_error=zero + 1.0, squared_speed=zero,
         trigger=settings.grad_norm, polish=settings.polish, events=program.event_values(y, field, args),
-        stiff=count, patience=count + _SLACK_STEPS, rejections=count, nonfinite=count, accepted=count, rejected=count, evaluations=count + 2,
+        stiff=count, patience=count + _SLACK_STEPS, rejections=count, nonfinite=count, accepted=count, rejected=count,
+        evaluations=count + 2,
         jacobians=count, products=count, last_time=zero, last_time_low=zero, last_y=y, last_field=field, last_h=zero,
         cap=cap, unsaved=unsaved, status=count,
         memory=program.stepper.start(program.right_side, args, y, field, h),
@@ -139,7 +101,8 @@ def hand_over(program: Program, args: Any, carry: Carry, settings: Settings) -> 
         h = jnp.minimum(h, _first_step(program, args, carry.y, carry.field, settings))
     return carry._replace(
         # Each change makes the next one back to the explicit method harder: they must not take turns for ever.
-        h=h, stiff=jnp.asarray(0, jnp.int64), patience=2 * carry.patience, previous_error=jnp.ones_like(h), cap=jnp.full_like(h, jnp.inf),
+        h=h, stiff=jnp.asarray(0, jnp.int64), patience=2 * carry.patience, previous_error=jnp.ones_like(h),
+        cap=jnp.full_like(h, jnp.inf),
         memory=program.stepper.start(program.right_side, args, carry.y, carry.field, h),
     )  # fmt: skip
 

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from thetadot.dynamics.carry import Carry, Located, Settings
-from thetadot.dynamics.engine import Program, inside
+from thetadot.dynamics.engine import inside
+from thetadot.dynamics.program import Program
 
 
 @eqx.filter_jit

@@ -13,8 +13,8 @@ import numpy as np
 from thetadot.dynamics import certification, engine
 from thetadot.dynamics.carry import Settings
 from thetadot.dynamics.drive import Task
-from thetadot.dynamics.engine import Program
 from thetadot.dynamics.events import Event
+from thetadot.dynamics.program import Program
 from thetadot.dynamics.saves import SaveGrid, SavesError, save_grid
 from thetadot.dynamics.solver_choice import choose
 from thetadot.dynamics.sundials import Sundials

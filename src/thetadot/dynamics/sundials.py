@@ -13,8 +13,8 @@ from jaxtyping import Float
 
 from thetadot.dynamics import engine
 from thetadot.dynamics.carry import Carry, Rows, Settings
-from thetadot.dynamics.engine import Program
 from thetadot.dynamics.observables import Static
+from thetadot.dynamics.program import Program
 from thetadot.numerics.solvers.cvode import DEGREE, Memory, lagrange
 from thetadot.numerics.solvers.stepping import RightSide
 
