@@ -70,7 +70,8 @@ def test_a_run_without_end_time_saves_until_it_converges():
 def test_a_run_ends_at_its_loss_and_at_its_number_of_steps():
     path = _flow(until=td.Until(loss=0.1))
     assert path.outcome is td.Outcome.REACHED_LOSS
-    assert path.losses[-1] <= 0.1 < path.losses[-2]
+    # The step that gets there is the last one; rows inside it may lie below the level too.
+    assert path.losses[-1] <= 0.1 < path.losses[path.steps < path.steps[-1]].min()
     steps = _flow(until=td.Until(steps=17))
     assert steps.outcome is td.Outcome.REACHED_STEPS
     assert steps.steps[-1] == steps.stats.accepted == 17
