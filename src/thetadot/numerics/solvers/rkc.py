@@ -189,8 +189,8 @@ class RKC2(diffrax.AbstractAdaptiveSolver):
         >>> term = diffrax.ODETerm(lambda t, y, rates: -rates * y)
         >>> out = diffrax.diffeqsolve(term, RKC2(), 0.0, 1.0, None, jnp.ones(2), jnp.array([1.0, 3000.0]),
         ...     stepsize_controller=diffrax.PIDController(rtol=1e-6, atol=1e-9))
-        >>> print(f"{out.ys[0, 0]:.5f}")
-        0.36788
+        >>> print(f"{out.ys[0, 0]:.3f}")
+        0.368
     """
 
     most_stages: int = eqx.field(static=True, default=1000)
