@@ -63,8 +63,8 @@ def test_a_run_without_end_time_saves_until_it_converges():
     path = _flow(until=td.Until(grad_norm=1e-6))
     assert path.outcome is td.Outcome.CONVERGED
     assert not path.degenerate
-    assert path.grad_norms[-1] <= 1e-6
-    assert path.grad_norms[-2] > 1e-6
+    # The step that gets there is the last one; rows inside it may lie below the level too.
+    assert path.grad_norms[-1] <= 1e-6 < path.grad_norms[path.steps < path.steps[-1]].min()
 
 
 def test_a_run_ends_at_its_loss_and_at_its_number_of_steps():
