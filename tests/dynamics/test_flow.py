@@ -10,6 +10,7 @@ import pytest
 import thetadot as td
 from tests.dynamics.specimens import BOWL, DOUBLE_WELL, NEEDS_SUNDIALS, RATES, network, same_bits
 from thetadot.dynamics import FlowFailedError, InvariantManifoldWarning, ResumeError
+from thetadot.numerics.solvers import RadauIIA
 
 CVODES = [pytest.param(name, marks=NEEDS_SUNDIALS) for name in ("CVODE", "CVODE-GMRES")]
 SOLVERS = [
@@ -126,6 +127,9 @@ def test_a_finished_run_can_be_taken_further():
 
 def test_resuming_with_other_settings_or_another_start_is_refused():
     path = _flow(budget=1e-9)
+    radau = _flow(budget=1e-9, solver=RadauIIA(5))
+    with pytest.raises(ResumeError, match=r"solver was 'RadauIIA\(5\)' and is now 'RadauIIA\(7\)'"):
+        _flow(solver=RadauIIA(7), resume=radau)
     with pytest.raises(ResumeError, match="solver was 'auto' and is now 'Tsit5'"):
         _flow(solver="Tsit5", resume=path)
     with pytest.raises(ResumeError, match="the start differs"):

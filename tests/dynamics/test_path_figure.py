@@ -61,4 +61,7 @@ def test_values_below_zero_or_not_finite_leave_the_axis_linear_and_the_rest_draw
 
 def test_dollar_signs_in_names_are_not_typeset(tmp_path):
     path = handmade(info={"kind": "flow", "problem": "cost $x_1", "method": "a$\\badmath$"})
-    path.plot()[0].figure.savefig(tmp_path / "figure.svg")
+    path.plot()[0].figure.savefig(
+        tmp_path / "figure.svg"
+    )  # a formula that cannot be typeset would raise here
+    assert "</svg>" in (tmp_path / "figure.svg").read_text()

@@ -256,5 +256,6 @@ def test_asking_for_names_imports_no_paper():
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
-def test_workbench_without_listener_stays_silent():
+def test_workbench_without_listener_stays_silent(capsys):
     Workbench().say("nobody hears this")
+    assert capsys.readouterr() == ("", "")

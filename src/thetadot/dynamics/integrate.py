@@ -16,6 +16,7 @@ from thetadot.dynamics.path import Path
 from thetadot.dynamics.prepare import FlowArgumentError, Wishes, make_task
 from thetadot.dynamics.right_sides import OnState, RightSide, StateError, SystemSide, TrainingSide, flat_state
 from thetadot.dynamics.until import Until
+from thetadot.numerics.solvers import stepper
 
 
 class _OnErrorAndState(eqx.Module):
@@ -127,7 +128,7 @@ def identity(kind: str, wishes: Wishes, observables: Any, events: tuple[Event, .
     saves = wishes.saves if isinstance(wishes.saves, str) else "explicit"
     method = wishes.solver
     if not isinstance(method, str):
-        method = getattr(method, "name", type(method).__name__)
+        method = stepper(method).name
     return {
         "kind": kind, "solver": method, "saves": saves, "rtol": wishes.first_rtol, "atol": wishes.atol,
         "certify": wishes.certify, "dense": wishes.dense, "observe": [name for name, _ in observables],

@@ -12,7 +12,7 @@ _ERROR_PER_RTOL = 100.0  # typical global error of a path, as a multiple of its 
 
 @functools.cache
 def thresholds() -> dict[str, Any]:
-    """The measured thresholds (`benchmarks/calibrate.py` writes the file, and says there what each means)."""
+    """The thresholds: set from measurements of `benchmarks/calibrate.py`, which can write them anew for a machine."""
     text = importlib.resources.files("thetadot.dynamics").joinpath("solver_choice.json").read_text("utf-8")
     return json.loads(text)
 
