@@ -69,9 +69,7 @@ def groups_of(
     return tuple(tuple(group) for group in groups)
 
 
-def tolerances_of(
-    errors: Float[np.ndarray, " k"], group_tolerance: float | None
-) -> Float[np.ndarray, " k"]:
+def tolerances_of(errors: Float[np.ndarray, " k"], group_tolerance: float | None) -> Float[np.ndarray, " k"]:
     """max(group_tolerance or 1e-6, 3 standard errors) of each exponent."""
     least = 1e-6 if group_tolerance is None else group_tolerance
     return np.maximum(least, 3 * np.nan_to_num(errors, nan=0.0))

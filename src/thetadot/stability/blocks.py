@@ -10,15 +10,16 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Int
 
 from thetadot.dynamics import StepMap
 from thetadot.stability.frames import orthonormalise, zeros_on_diagonal
 from thetadot.stability.tangent import push
 
 _WORST_RATIO = 1e-8
-_ROOM = 2**21
+_ROOM = 2**18
 _MOST_ROWS = 4096
+_MOST_FRAMES = 1024
 
 
 class Carry(NamedTuple):
@@ -175,8 +176,10 @@ def _run(mover: Any, carry: Carry, length: Array, count: Array, room: int, keep:
 
 
 def room_for(k: int, d: int, keep: bool) -> int:
-    """Blocks that one compiled call holds: a function of the sizes alone, so that bits cannot depend on anything else."""
-    return max(1, min(_MOST_ROWS, _ROOM // (k * d + k * k + d if keep else k)))
+    """Blocks that one compiled call holds; of the sizes alone, so that bits cannot depend on anything else."""
+    if keep:
+        return max(1, min(_MOST_FRAMES, _ROOM // (k * d + k * k + d)))
+    return max(1, min(_MOST_ROWS, _ROOM // k))
 
 
 def advance(

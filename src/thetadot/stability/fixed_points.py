@@ -61,7 +61,9 @@ def fixed_point_exponents(
     if vector.size > LARGEST_MATRIX:
         exponents = _leading(system, vector, count)
     elif flow and system.field is training_field:
-        exponents = -system.problem.time_scale * np.linalg.eigvalsh(np.asarray(system.problem.hessian(vector)))
+        exponents = -system.problem.time_scale * np.linalg.eigvalsh(
+            np.asarray(system.problem.hessian(vector))
+        )
     elif flow:
         exponents = np.linalg.eigvals(np.asarray(_jacobian(system, vector))).real
     else:
@@ -91,7 +93,9 @@ def _leading(system: System, vector: Any, count: int | None) -> np.ndarray:
     linear = scipy.sparse.linalg.LinearOperator
     if isinstance(system, Flow) and system.field is training_field:
         problem = system.problem
-        hessian = linear(shape, lambda v: np.asarray(_hvp(problem, vector, jnp.asarray(v.ravel()))), dtype=float)
+        hessian = linear(
+            shape, lambda v: np.asarray(_hvp(problem, vector, jnp.asarray(v.ravel()))), dtype=float
+        )
         return -problem.time_scale * scipy.sparse.linalg.eigsh(hessian, count, which="SA")[0]
     if isinstance(system, Flow):
         jvp = jax.jit(lambda v: jax.jvp(lambda x: system.field(x, system.args), (vector,), (v,))[1])

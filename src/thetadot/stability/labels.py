@@ -12,10 +12,14 @@ from thetadot.dynamics.wording import count, duration, number
 SOURCE = "natural logarithms"
 
 
-def dataset(variables: dict[str, Any], coordinates: dict[str, Any], attributes: dict[str, Any]) -> xarray.Dataset:
+def dataset(
+    variables: dict[str, Any], coordinates: dict[str, Any], attributes: dict[str, Any]
+) -> xarray.Dataset:
     """A Dataset whose attributes are text and numbers only."""
     plain = {
-        name: value if isinstance(value, (str, int, float)) and not isinstance(value, bool) else strict_json(value)
+        name: value
+        if isinstance(value, (str, int, float)) and not isinstance(value, bool)
+        else strict_json(value)
         for name, value in attributes.items()
         if value is not None
     }

@@ -118,7 +118,9 @@ def checked_length(start: Start, value: Any, what: str, *, least: float = 0.0) -
     """
     number = float(value)
     if not math.isfinite(number) or number < least or (least > 0 and number == 0):
-        raise StabilityError(f"{what} = {value}: expected a {'time' if start.flow else 'number of steps'} > 0")
+        raise StabilityError(
+            f"{what} = {value}: expected a {'time' if start.flow else 'number of steps'} > 0"
+        )
     if start.flow:
         return number
     if number != int(number):
@@ -170,7 +172,7 @@ def blocks_in(duration: float | int, every: float | int) -> tuple[int, float | i
     """(number of whole blocks, length of the shorter block that is left, or 0)."""
     if isinstance(duration, int) and isinstance(every, int):
         return duration // every, duration % every
-    whole = int(math.floor(duration / every * (1 + 1e-12)))
+    whole = math.floor(duration / every * (1 + 1e-12))
     left = duration - whole * every
     return whole, left if left > 1e-9 * every else 0.0
 

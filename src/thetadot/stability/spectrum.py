@@ -175,7 +175,9 @@ def _continue(earlier: LyapunovSpectrum, duration: float) -> _Run:
     more = checked_length(anchor.start, duration, "duration", least=1e-300)
     walk = Walk(anchor.start, anchor.carry, earlier.every, redone=earlier.stats["redone_blocks"])
     walk.qrs, walk.solver_steps = earlier.stats["qrs"], earlier.stats["solver_steps"]
-    run = _Run(walk, anchor.start.mover.system, earlier.transient, earlier.steps + more, anchor.group_tolerance)
+    run = _Run(
+        walk, anchor.start.mover.system, earlier.transient, earlier.steps + more, anchor.group_tolerance
+    )
     run.logs, run.seconds = earlier.log_growth[: anchor.blocks], earlier.stats["seconds"]
     run.sum_rule = earlier.sum_rule_defect
     return run
