@@ -1,12 +1,14 @@
 """The Hessian of a three-layer network in closed form: what the tangent operator of its training is made of."""
 
+import functools
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from thetadot.problems.activations import as_activation
+from thetadot.problems.activations import Activation, as_activation
 from thetadot.stability.errors import StabilityError
 
 
@@ -62,7 +64,12 @@ def shallow_hessian(
             f"shapes U {u.shape}, b {b.shape}, V {v.shape}, a {a.shape}, x {x.shape}, y {y.shape} do not fit: "
             "expected (h,i), (h,), (o,h), (o,), (N,i), (N,o)"
         )
-    phi, psi = as_activation(hidden), as_activation(output)
+    return _hessian(as_activation(hidden), as_activation(output), u, b, v, a, x, y)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _hessian(phi: Activation, psi: Activation, u, b, v, a, x, y) -> Float[Array, "P P"]:
+    samples, inputs = x.shape
     z, z1, z2 = phi.with_derivatives(x @ u.T + b[None, :])
     found, f1, f2 = psi.with_derivatives(z @ v.T + a[None, :])
     delta, gamma = (found - y) * f1, f1**2 + (found - y) * f2
