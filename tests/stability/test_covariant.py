@@ -1,4 +1,4 @@
-"""Covariant vectors: eigenvectors where these exist, the defining equation elsewhere, the same bits from every store."""
+"""Covariant vectors: eigenvectors where these exist, their equation elsewhere, the same bits from every store."""
 
 import os
 import random
@@ -264,7 +264,7 @@ def test_a_tampered_checkpoint_and_other_arguments_are_refused(tmp_path, monkeyp
 
     stored = zarr.open_group(str(stop / "data.zarr"), mode="a")
     stored["checkpoint1_state"][0] += 1e-15
-    with pytest.raises(RecomputationError, match="checkpoint 1 .* no longer has the bits"):
+    with pytest.raises(RecomputationError, match=r"checkpoint 1 .* no longer has the bits"):
         covariant_vectors(DESCENT, THETA, store="disk", directory=stop, **few)
 
 

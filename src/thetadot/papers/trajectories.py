@@ -53,7 +53,7 @@ def _slow_growth(workbench: Workbench) -> dict[str, Any]:
 
 
 def _directed(workbench: Workbench) -> dict[str, list[float]]:
-    problem, steps = iris_problem(), workbench.choose(full=4000, quick=600)
+    problem, steps = iris_problem(), 4000
     found = []
     for theta in starts_of(problem, workbench.choose(full=4, quick=2)):
         path = descend(
@@ -69,7 +69,7 @@ def _directed(workbench: Workbench) -> dict[str, list[float]]:
 
 def after_learning(workbench: Workbench) -> dict[str, list[float]]:
     """d/d(0) after 100 and 4000 steps of twins that part from a run which has learned for 4000 steps."""
-    system, learned = descent(0.01), workbench.choose(full=4000, quick=600)
+    system, learned = descent(0.01), 4000
     thetas = later(system, starts_of(iris_problem(), workbench.choose(full=4, quick=2)), 0, learned)
     early, late = [], []
     for number, theta in enumerate(thetas):
@@ -98,7 +98,7 @@ def _learns_anyway(workbench: Workbench) -> dict[str, float]:
 
 
 def _fitted(workbench: Workbench, rule: str = "best_window", amplitude: float = AMPLITUDE):
-    return workbench.shared(exponents, rule, amplitude, workbench.choose(full=60, quick=20))
+    return workbench.shared(exponents, rule, amplitude, 60)
 
 
 def _separation(workbench: Workbench) -> Measurement:

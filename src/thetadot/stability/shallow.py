@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,12 +14,12 @@ from thetadot.stability.errors import StabilityError
 
 
 def shallow_hessian(
-    input_weights: Float[Array | np.ndarray, "h i"],
-    hidden_biases: Float[Array | np.ndarray, " h"],
-    output_weights: Float[Array | np.ndarray, "o h"],
-    output_biases: Float[Array | np.ndarray, " o"],
-    x: Float[Array | np.ndarray, "N i"],
-    y: Float[Array | np.ndarray, "N o"],
+    input_weights: Any,
+    hidden_biases: Any,
+    output_weights: Any,
+    output_biases: Any,
+    x: Any,
+    y: Any,
     *,
     hidden: str | Callable,
     output: str | Callable = "identity",

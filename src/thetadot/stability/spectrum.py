@@ -322,9 +322,10 @@ def _warn(system: System, first: np.ndarray, found: LyapunovSpectrum) -> None:
             KinkWarning,
             stacklevel=4,
         )
-    if not np.any(found.exponents > 0) or found.status is SpectrumStatus.DIVERGED:
+    grows = found.exponents > 3 * np.nan_to_num(found.standard_error)
+    if not grows.any() or found.status is SpectrumStatus.DIVERGED:
         return
-    growing = found.basis[:, found.exponents > 0]
+    growing = found.basis[:, grows]
     for i, j in _equal_pairs(first, found.state):
         if np.max(np.abs(growing[i] - growing[j])) > 1e-3 * np.max(np.abs(growing[[i, j]])):
             warnings.warn(

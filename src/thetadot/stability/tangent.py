@@ -116,7 +116,7 @@ def tangent(
     return new, moved.T
 
 
-def adjoint(system: StepMap, state: Any, covectors: Any, n: int = 0) -> Float[Array, "d k"]:
+def adjoint(system: System, state: Any, covectors: Any, n: int = 0) -> Float[Array, "d k"]:
     """Covectors pulled back through one step: TᵀU, by reverse differentiation.
 
     Arguments:
