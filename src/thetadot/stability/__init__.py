@@ -20,9 +20,22 @@ from thetadot.stability.errors import (
     SizeError,
     StabilityError,
 )
+from thetadot.stability.figures import (
+    plot_angles,
+    plot_convergence,
+    plot_distances,
+    plot_drift,
+    plot_exponents,
+    plot_orbit_diagram,
+    plot_prediction,
+    plot_sharpness,
+    plot_spectrum,
+    plot_vectors,
+)
 from thetadot.stability.finite_time import FiniteTimeExponents, FiniteTimeStatus, finite_time_exponents
 from thetadot.stability.fixed_points import fixed_point_exponents
 from thetadot.stability.growth import Drift, GrowthRate, drift, growth_rate
+from thetadot.stability.options import Options
 from thetadot.stability.orbital import (
     NetworkExponent,
     OrbitalStability,
@@ -36,6 +49,7 @@ from thetadot.stability.shallow import shallow_hessian
 from thetadot.stability.sharpness import Sharpness, SharpnessTrack, sharpness, sharpness_along
 from thetadot.stability.spectrum import LyapunovSpectrum, lyapunov
 from thetadot.stability.status import SpectrumStatus
+from thetadot.stability.study import StabilityAnalysis, analyse
 from thetadot.stability.tangent import adjoint, tangent, tangent_matrix
 
 __all__ = [
@@ -55,6 +69,7 @@ __all__ = [
     "NetworkExponent",
     "NoTransientWarning",
     "NotAFixedPointError",
+    "Options",
     "OrbitalStability",
     "OrbitalStatus",
     "PredictionStatus",
@@ -66,8 +81,10 @@ __all__ = [
     "SharpnessTrack",
     "SizeError",
     "SpectrumStatus",
+    "StabilityAnalysis",
     "StabilityError",
     "adjoint",
+    "analyse",
     "area_under_curve",
     "covariant_vectors",
     "domination",
@@ -80,6 +97,16 @@ __all__ = [
     "lyapunov",
     "network_exponent",
     "orbital_stability",
+    "plot_angles",
+    "plot_convergence",
+    "plot_distances",
+    "plot_drift",
+    "plot_exponents",
+    "plot_orbit_diagram",
+    "plot_prediction",
+    "plot_sharpness",
+    "plot_spectrum",
+    "plot_vectors",
     "predictive_value",
     "principal_angles",
     "regime_scan",

@@ -358,7 +358,7 @@ def _sweeps(forward, backward, frame, count, length, unit, tolerance, first=None
         values = _refined(np.asarray(rs))[:count] / length
         if before is not None:
             finite = np.isfinite(values) & np.isfinite(before)
-            residual = float(np.max(np.abs(values - before)[finite], initial=0.0))
+            residual = float(np.max(np.abs(values[finite] - before[finite]), initial=0.0))
             if residual <= tolerance and np.array_equal(np.isfinite(values), np.isfinite(before)):
                 break
         before = values

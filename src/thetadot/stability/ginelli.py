@@ -56,7 +56,7 @@ def undo(
     the start and an `Undone`.
     """
     room, k, _ = triangles.shape
-    inside = jnp.arange(k) < rank
+    inside = jnp.arange(k, dtype=rank.dtype) < rank
     square = inside[:, None] & inside[None, :]
 
     def one(i, carry):

@@ -124,7 +124,7 @@ def _error(old: Array, new: Array, error: Array, d: int) -> Float[Array, ""]:
 
 def _exponential(matrix: Float[Array, "d d"], rows: Float[Array, "k d"]) -> Float[Array, "k d"]:
     values, vectors = jnp.linalg.eigh(matrix)
-    return ((rows @ vectors) * jnp.exp(values)) @ vectors.T
+    return ((rows @ vectors) * jnp.exp(values)[None]) @ vectors.T
 
 
 def exponential_step(
