@@ -35,14 +35,9 @@ from thetadot.stability.figures import (
 from thetadot.stability.finite_time import FiniteTimeExponents, FiniteTimeStatus, finite_time_exponents
 from thetadot.stability.fixed_points import fixed_point_exponents
 from thetadot.stability.growth import Drift, GrowthRate, drift, growth_rate
+from thetadot.stability.network_exponent import NetworkExponent, network_exponent
 from thetadot.stability.options import Options
-from thetadot.stability.orbital import (
-    NetworkExponent,
-    OrbitalStability,
-    OrbitalStatus,
-    network_exponent,
-    orbital_stability,
-)
+from thetadot.stability.orbital import OrbitalStability, OrbitalStatus, orbital_stability
 from thetadot.stability.prediction import LossPrediction, PredictionStatus, loss_prediction
 from thetadot.stability.regimes import Regime, RegimeScan, regime_scan
 from thetadot.stability.shallow import shallow_hessian

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullLocator
 
 from thetadot.dynamics.canvas import dress, new_axes, set_scale, suits_logarithm, visible
 from thetadot.dynamics.palette import EVENT, INK, MUTED, rule_colour
@@ -13,7 +14,8 @@ from thetadot.stability.angles import localisation
 from thetadot.stability.covariant import CovariantVectors
 from thetadot.stability.discrimination import roc_curve
 from thetadot.stability.growth import Drift, GrowthRate
-from thetadot.stability.orbital import NetworkExponent, OrbitalStability
+from thetadot.stability.network_exponent import NetworkExponent
+from thetadot.stability.orbital import OrbitalStability
 from thetadot.stability.prediction import LossPrediction
 from thetadot.stability.regimes import Regime, RegimeScan
 from thetadot.stability.sharpness import SharpnessTrack
@@ -254,7 +256,7 @@ def plot_sharpness(result: SharpnessTrack, axes: Axes | None = None) -> Axes:
         )
     for name, value in result.thresholds.items():
         axes.axhline(value, color=EVENT, linestyle="--", linewidth=1, label=f"{name} = {number(value)}")
-    axes.set_xlabel("time t, or row")
+    axes.set_xlabel(_STEP["time"] if result.unit == "time" else "row")
     axes.set_ylabel("sharpness (loss per weight²)")
     axes.legend(frameon=False, fontsize=9)
     return axes
@@ -299,7 +301,7 @@ def plot_orbit_diagram(result: RegimeScan, axes: Any = None, label: str = "learn
 def plot_prediction(result: LossPrediction, axes: Any = None) -> np.ndarray:
     """AUC of every indicator against its window, baselines grey; beside it the ROC of the best exponent."""
     if axes is None:
-        figure = new_axes(rows=1, size=(9.0, 4.2))[0].figure
+        figure = new_axes(rows=1, size=(9.0, 4.8))[0].figure
         figure.clf()
         axes = figure.subplots(1, 2)
     left, right = np.asarray(axes, dtype=object).ravel()
@@ -317,17 +319,17 @@ def plot_prediction(result: LossPrediction, axes: Any = None) -> np.ndarray:
     left.fill_between(result.windows, low, high, color=rule_colour(exponents.index(best)), alpha=0.15)
     left.axhline(0.5, color=MUTED, linewidth=1)
     set_scale(left, "x", len(result.windows) > 1)
+    left.xaxis.set_minor_locator(NullLocator())
     left.set_xticks(result.windows, [str(steps) for steps in result.windows])
     left.set_xlabel("window T (first steps)")
     left.set_ylabel("AUC, cross-validated")
-    left.legend(frameon=False, fontsize=8, ncols=2)
+    left.legend(frameon=False, fontsize=8, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.18))
     scores = result.sign[best, window] * result.scores[result.kept, best, window]
     false, true, _ = roc_curve(result.labels[result.kept], np.nan_to_num(scores, nan=0.0))
     right.step(false, true, where="post", color=rule_colour(exponents.index(best)))
     right.plot([0, 1], [0, 1], color=MUTED, linewidth=1)
     right.set_xlabel("false positive rate")
     right.set_ylabel("true positive rate")
-    right.set_title(
-        f"{result.features[best].replace('_', ' ')}, T = {result.windows[window]}", fontsize=10, color=MUTED
-    )
+    name = result.features[best].replace("_", " ")
+    right.set_title(f"{name}, T = {result.windows[window]}", fontsize=10, color=MUTED)
     return np.array([left, right], dtype=object)

@@ -55,6 +55,7 @@ class SharpnessTrack:
 
     Attributes:
         at (S,): time of each row, or its number. values (S, count): descending. residuals (S, count).
+        unit: "time", or "row" where only points are known.
         thresholds: {rule: sharpness above which it is linearly unstable}; empty where none is known.
     """
 
@@ -62,6 +63,7 @@ class SharpnessTrack:
     values: Float[np.ndarray, "S count"]
     residuals: Float[np.ndarray, "S count"]
     thresholds: dict[str, float]
+    unit: str = "row"
 
     def to_xarray(self):
         """Dataset with dimensions `step` and `exponent`."""
@@ -172,7 +174,8 @@ def sharpness_along(
     for row, theta in enumerate(thetas):
         found = sharpness(problem, theta, count=count, tolerance=tolerance, start=vector)
         values[row], residuals[row], vector = found.values, found.residuals, found.vectors[:, 0]
-    return SharpnessTrack(at, values, residuals, {} if rule is None else threshold(rule))
+    unit = "time" if isinstance(given, Path) else "row"
+    return SharpnessTrack(at, values, residuals, {} if rule is None else threshold(rule), unit)
 
 
 def threshold(rule: Any) -> dict[str, float]:

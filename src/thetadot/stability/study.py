@@ -175,9 +175,8 @@ def analyse(problem: Problem, path: Path, options: Options, *, rule: Any = None)
                 parts=parts, norm=wanted.norm, every=max(1, wanted.duration // 100), key=key,
             )  # fmt: skip
     if options.sharpness is not None:
-        rows = np.unique(
-            np.linspace(0, len(path.ts) - 1, min(options.sharpness.rows, len(path.ts))).round().astype(int)
-        )
+        amount = min(options.sharpness.rows, len(path.ts))
+        rows = np.unique(np.linspace(0, len(path.ts) - 1, amount).round().astype(int))
         track = sharpness_along(
             problem,
             path.thetas[rows],
@@ -185,7 +184,7 @@ def analyse(problem: Problem, path: Path, options: Options, *, rule: Any = None)
             tolerance=1e-6,
             rule=rule,
         )
-        found["sharpness"] = dataclasses.replace(track, at=np.asarray(path.ts, float)[rows])
+        found["sharpness"] = dataclasses.replace(track, at=np.asarray(path.ts, float)[rows], unit="time")
     if len(path.thetas) >= 3:
         found["drift"] = drift(path.thetas)
     if options.regimes is not None:
