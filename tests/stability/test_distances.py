@@ -149,7 +149,7 @@ def test_a_straight_run_is_directed_and_a_random_walk_is_not():
     assert straight.directness == pytest.approx(1)
     assert straight.r_squared_linear == pytest.approx(1)
     walk = drift(100 + np.cumsum(np.random.default_rng(0).normal(size=(4000, 50)), axis=0))
-    assert walk.r_squared_root > 0.98 > walk.r_squared_linear
+    assert walk.r_squared_root > 0.95 > walk.r_squared_linear
     assert walk.directness < 0.1
     with pytest.raises(StabilityError, match="at least 3"):
         drift(np.ones((2, 3)))

@@ -47,7 +47,7 @@ def test_the_time_scale_of_a_problem_multiplies_the_exponents_of_its_flow():
 def test_the_field_is_carried_to_the_field(method):
     field = jax.jit(lambda x: SMALL.field(x, NET))
     start = jnp.asarray(THETA)
-    end, moved = propagate(SMALL, start, field(start)[None], 3.0, method=method, tolerance=1e-10)
+    end, moved = propagate(SMALL, start, field(start)[None], 3.0, method=method, tolerance=1e-12)
     truth = field(end)
     assert np.linalg.norm(moved[0] - truth) < 1e-8 * np.linalg.norm(truth)
 

@@ -148,11 +148,12 @@ def test_its_scores_are_those_of_single_runs(found):
 
 def test_diverged_runs_are_counted():
     starts = np.random.default_rng(1).normal(size=(40, 10))
-    starts[:6] *= 1e3
+    starts[:6] *= 1e3  # these diverge
+    starts[6:20] = 0.0  # these stay where no hidden neuron learns
     system = td.training_map(
-        td.EmpiricalRisk(td.mlp([1, 3, 1], "square"), td.squared, X, np.sin(2 * X)), td.GradientDescent(0.01)
+        td.EmpiricalRisk(td.mlp([1, 3, 1], "square"), td.squared, X, X**2), td.GradientDescent(0.01)
     )
-    options = {"final": 600, "windows": (10,), "resamples": 20, "permutations": 20}
+    options = {"final": 3000, "windows": (10,), "resamples": 20, "permutations": 20, "label": 0.3}
     high = loss_prediction(system, starts, **options)
     assert high.diverged.sum() >= 6
     assert high.labels[high.diverged].all()

@@ -15,7 +15,7 @@ RATES = [0.9, 1.1, 1.25, 1.35, 1.7, 2.01]
 
 @pytest.fixture(scope="module")
 def scan():
-    return regime_scan(cubic, RATES, np.array([[0.3], [-0.71]]), transient=20_000, duration=20_000)
+    return regime_scan(cubic, RATES, np.array([[0.3], [-0.71]]), transient=20_000, duration=24_000)
 
 
 def test_the_cubic_map_goes_through_its_known_regimes_from_two_starts(scan):
@@ -25,7 +25,7 @@ def test_the_cubic_map_goes_through_its_known_regimes_from_two_starts(scan):
         assert scan.period[:, column].tolist() == [1, 2, 4, 0, 6, 0]
     np.testing.assert_allclose(scan.exponent[0], np.log(0.8), rtol=0, atol=1e-9)
     np.testing.assert_allclose(scan.exponent[4], -0.4351061, rtol=0, atol=1e-5)
-    assert np.all(scan.survived[:5] == 40_000)
+    assert np.all(scan.survived[:5] == 44_000)
     assert np.all(scan.survived[5] < 20_000)
     assert np.isnan(scan.orbit[5]).all()
     assert scan.orbit.shape == (6, 2, 256)

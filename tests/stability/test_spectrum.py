@@ -180,7 +180,7 @@ def test_lorenz_as_a_runge_kutta_map_contracts_a_little_less_than_the_flow():
 
 
 def test_per_sample_descent_has_the_multipliers_of_a_whole_pass():
-    rng = np.random.default_rng(3)
+    rng = np.random.default_rng(0)  # its pass has real multipliers, half a unit apart
     x, y, rate = rng.normal(size=(7, 4)), rng.normal(size=(7, 1)), 0.15
     problem = td.EmpiricalRisk(td.linear([4, 1]), td.squared, x, y)
     system = td.training_map(problem, td.PerSample(rate))
@@ -189,7 +189,7 @@ def test_per_sample_descent_has_the_multipliers_of_a_whole_pass():
     for row in x:
         product = (np.eye(4) - rate * np.outer(row, row)) @ product
     truth = np.sort(np.log(np.abs(np.linalg.eigvals(product))))[::-1]
-    np.testing.assert_allclose(7 * found.ordered, truth, rtol=0, atol=2e-3)
+    np.testing.assert_allclose(7 * found.ordered, truth, rtol=0, atol=1e-5)
     assert abs(7 * found.exponents.sum() - np.linalg.slogdet(product)[1]) < 1e-11
     assert abs(7 * found.exponents.sum() - truth.sum()) < 1e-11
 

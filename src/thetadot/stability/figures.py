@@ -190,7 +190,7 @@ def plot_distances(
     if len(floor[0]):
         axes.plot(*floor, color=MUTED, linestyle=":", label="unperturbed twin (rounding)")
     if rate is not None:
-        inside = slice(rate.start, rate.start + rate.length + 1)
+        inside = slice(rate.start, rate.start + rate.length)
         label = f"slope {number(rate.slope)}{'' if rate.kept else ' (not kept)'}, endpoint {number(rate.endpoint_rate)}"
         axes.axvspan(
             result.at[inside][0], result.at[inside][-1], color=rule_colour(1), alpha=0.15, label=label

@@ -141,7 +141,7 @@ def finite_time_exponents(
     if isinstance(system, Flow):
         return _of_matrices(*_flow_matrices(first, length), first.count, length, "time", tolerance, key)
     if 8 * length * first.size**2 <= _MATRIX_BYTES and (first.size <= 64 or first.count > first.size // 4):
-        states, matrices = _map_matrices(system, first.carry.state, length)
+        states, matrices = _map_matrices(system, first.carry.state, int(length))
         return _of_matrices(states, matrices, first.count, length, "step", tolerance, key)
     return _matrix_free(system, first.carry.state, length, first.count, tolerance, key)
 
@@ -235,7 +235,7 @@ def _of_matrices(end, matrices, count, length, unit, tolerance, key) -> FiniteTi
 @eqx.filter_jit
 def _forward(system: StepMap, dense: bool, state: Array, frame: Array, numbers: Array):
     def one(carry, n):
-        state, rows = push(system, dense, *carry, n)
+        state, rows = push(system, dense, carry[0], carry[1], n)
         q, r = qr_positive(rows.T)
         return (state, q.T), r
 
@@ -294,7 +294,7 @@ def _matrix_free(system, state, length, count, tolerance, key) -> FiniteTimeExpo
 @eqx.filter_jit
 def _carried(system: StepMap, state: Array, row: Array, numbers: Array) -> Array:
     def one(carry, n):
-        return push(system, False, *carry, n), None
+        return push(system, False, carry[0], carry[1], n), None
 
     return jax.lax.scan(one, (state, row), numbers)[0][1]
 
@@ -322,7 +322,7 @@ def _by_lanczos(system, borders, numbers, count, length, tolerance, key) -> Fini
             row = _pulled(system, _states(system, begin, part), row, part)
         return np.asarray(row).ravel()
 
-    operator = scipy.sparse.linalg.LinearOperator((size, size), squared, dtype=float)
+    operator = scipy.sparse.linalg.LinearOperator((size, size), matvec=squared, dtype=np.dtype(float))  # pyright: ignore
     start = np.asarray(jax.random.normal(key, (size,)))
     status = FiniteTimeStatus.CONVERGED
     try:

@@ -1,5 +1,6 @@
 """Exponents where a system stands still: logarithms of eigenvalues."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -43,7 +44,7 @@ def fixed_point_exponents(
         [-0.6931471805599453, -1.3862943611198906]
     """
     vector = checked_state(system, state)
-    flow = isinstance(system, Flow)
+    flow, problem = isinstance(system, Flow), system.problem
     if not flow and system.aux is not None:
         raise StabilityError(
             "the map depends on the step's number (aux), so one step has no fixed-point exponents: use lyapunov "
@@ -89,21 +90,24 @@ def _leading(system: System, vector: Any, count: int | None) -> np.ndarray:
             f"all exponents of {vector.size} state variables were asked for, a matrix is formed up to "
             f"{LARGEST_MATRIX}: give count= (at most a quarter of them)"
         )
-    shape = (vector.size, vector.size)
-    linear = scipy.sparse.linalg.LinearOperator
-    if isinstance(system, Flow) and system.field is training_field:
-        problem = system.problem
+
+    def linear(product: Callable) -> Any:
+        make: Any = scipy.sparse.linalg.LinearOperator
+        return make((vector.size, vector.size), matvec=product, dtype=np.dtype(float))
+
+    problem = system.problem
+    if isinstance(system, Flow) and problem is not None and system.field is training_field:
         hessian = linear(
             shape, lambda v: np.asarray(_hvp(problem, vector, jnp.asarray(v.ravel()))), dtype=float
         )
         return -problem.time_scale * scipy.sparse.linalg.eigsh(hessian, count, which="SA")[0]
     if isinstance(system, Flow):
         jvp = jax.jit(lambda v: jax.jvp(lambda x: system.field(x, system.args), (vector,), (v,))[1])
-        operator = linear(shape, lambda v: np.asarray(jvp(jnp.asarray(v.ravel()))), dtype=float)
-        return scipy.sparse.linalg.eigs(operator, count, which="LR")[0].real
+        operator = linear(lambda v: np.asarray(jvp(jnp.asarray(v.ravel()))))
+        return np.asarray(scipy.sparse.linalg.eigs(operator, count, which="LR")[0]).real
 
     def pushed(v: np.ndarray) -> np.ndarray:
         return np.asarray(tangent(system, vector, jnp.asarray(v.reshape(-1, 1)))[1]).ravel()
 
-    values = scipy.sparse.linalg.eigs(linear(shape, pushed, dtype=float), count, which="LM")[0]
+    values = scipy.sparse.linalg.eigs(linear(pushed), count, which="LM")[0]
     return np.log(np.abs(values))

@@ -43,7 +43,7 @@ class GrowthRate:
 
     def __repr__(self) -> str:
         rows = {
-            "fit": f"slope {self.slope:.4g}, R² = {self.r_squared:.4f}, rows {self.start} … {self.start + self.length}",
+            "fit": f"slope {self.slope:.4g}, R² = {self.r_squared:.4f}, rows {self.start} … {self.start + self.length - 1}",
             "kept": "yes" if self.kept else "no: it does not pass the filter",
             "unselected": f"endpoint rate {self.endpoint_rate:.4g}",
             "power law": f"R² = {self.power_law_r_squared:.4f}"
@@ -55,7 +55,7 @@ class GrowthRate:
 def growth_rate(
     distances: Float[Array | np.ndarray, " S"],
     *,
-    times: Float[Array | np.ndarray, " S"] | None = None,
+    times: Any = None,
     rule: str = "best_window",
     starts: Sequence[int] = range(0, 105, 5),
     lengths: Sequence[int] = range(30, 105, 5),
@@ -71,7 +71,7 @@ def growth_rate(
         times: (S,); row numbers by default.
         rule: "best_window": best R² over all windows; "fixed": starts[0], lengths[0]; "anchored": best R² among
             windows from 0; "saturation": log(d(τ)/d(0))/τ up to the row `saturation`.
-        starts, lengths: rows of the windows; a window of length l has l + 1 rows.
+        starts, lengths: first rows and numbers of rows of the windows.
         minimum_r_squared, minimum_slope: the filter; both must be exceeded.
         saturation: row τ for "saturation"; the last row by default.
         endpoint: row of the endpoint rate, at most the last.
@@ -102,13 +102,13 @@ def growth_rate(
         tau = d.size - 1 if saturation is None else int(saturation)
         if not 0 < tau < d.size:
             raise StabilityError(f"saturation = {saturation}: expected a row between 1 and {d.size - 1}")
-        slope, window = float((logs[tau] - logs[0]) / (t[tau] - t[0])), (0, tau)
+        slope, window = float((logs[tau] - logs[0]) / (t[tau] - t[0])), (0, tau + 1)
         r_squared = _line(t[: tau + 1], logs[: tau + 1])[1]
     else:
         window = _window(t, logs, rule, starts, lengths)
-        inside = slice(window[0], window[0] + window[1] + 1)
+        inside = slice(window[0], window[0] + window[1])
         slope, r_squared = _line(t[inside], logs[inside])
-    inside = slice(window[0], window[0] + window[1] + 1)
+    inside = slice(window[0], window[0] + window[1])
     power = _line(np.log1p(t[inside] - t[0]), logs[inside])[1]
     kept = bool(r_squared > minimum_r_squared and slope > minimum_slope)
     return GrowthRate(slope, r_squared, *window, kept, unselected, power, bool(power > r_squared))
@@ -122,8 +122,8 @@ def _window(t, logs, rule: str, starts: Sequence[int], lengths: Sequence[int]) -
     best, found = -math.inf, None
     for start in starts:
         for length in lengths:
-            inside = slice(start, start + length + 1)
-            if start + length < len(logs) and np.isfinite(logs[inside]).all():
+            inside = slice(start, start + length)
+            if start + length <= len(logs) and np.isfinite(logs[inside]).all():
                 fit = _line(t[inside], logs[inside])[1]
                 if fit > best:
                     best, found = fit, (int(start), int(length))

@@ -241,9 +241,8 @@ def _losses(problem, thetas: Array) -> Array:
 
 
 def _measured(system, thetas: np.ndarray, at, unit: str, amplitude: float, norm) -> OrbitalStability:
-    away = thetas[1:] - thetas[:1]
     with np.errstate(invalid="ignore", over="ignore"):
-        distances = np.linalg.norm(away, _NORMS[norm], axis=2)
+        distances = np.linalg.norm(thetas[1:] - thetas[:1], _NORMS[norm], axis=2)
     control, distances = distances[0], distances[1:]
     finite = np.isfinite(distances).all(axis=0) & np.isfinite(thetas[0]).all(axis=1)
     first_bad = None if finite.all() else int(np.argmin(finite))

@@ -245,7 +245,7 @@ def _features(system, starts, windows, count, kind, covariant, key) -> tuple[np.
         }
     thetas = system.theta(ends)
     at_start = _losses(problem, system.theta(starts))[0]
-    losses, norms, sharp = np.empty((3, *rates.shape[:2]))
+    losses, norms, sharp = (np.empty(rates.shape[:2]) for _ in range(3))
     for number in range(len(windows)):
         losses[:, number], norms[:, number] = _losses(problem, thetas[:, number])
         sharp[:, number] = dense_sharpness(problem, thetas[:, number])

@@ -77,14 +77,14 @@ class Sweep:
     """What the backward pass found; see `CovariantVectors`."""
 
     vectors: Any
-    coefficients: np.ndarray
-    growth: np.ndarray
-    angles: np.ndarray | None
+    coefficients: Any
+    growth: Any
+    angles: Any
     orthogonal: np.ndarray
     residual: np.ndarray
     sensitivity: np.ndarray
     groups: tuple[tuple[int, ...], ...]
-    observed: dict[str, np.ndarray]
+    observed: dict[str, Any]
     rank: int
 
 
@@ -185,7 +185,7 @@ def backward(
     last = len(stretches) - 1
     if disk is not None and disk.state["backward"] is not None:
         last = disk.state["backward"] - 1
-        ends = jnp.asarray(disk.group[f"ends{last + 1}"][:])
+        ends = jnp.asarray(np.asarray(disk.group[f"ends{last + 1}"]))
         found.residual[:] = disk.state["residual"]
         found.sensitivity[:] = disk.state["sensitivity"]
     for number in range(last, -1, -1):

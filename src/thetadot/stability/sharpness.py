@@ -187,17 +187,16 @@ def threshold(rule: Any) -> dict[str, float]:
     """
     if isinstance(rule, StepMap) and isinstance(rule.step, TrainingStep):
         rule = rule.step.rule
-    rate = getattr(rule, "learning_rate", None)
-    if isinstance(rule, GradientDescent) and not callable(rate):
-        return {"2/η": 2.0 / float(rate)}
-    if isinstance(rule, HeavyBall) and not callable(rate) and not callable(rule.momentum):
-        return {"2(1+β)/η": 2.0 * (1.0 + float(rule.momentum)) / float(rate)}
+    if isinstance(rule, GradientDescent) and not callable(rule.learning_rate):
+        return {"2/η": 2.0 / float(rule.learning_rate)}
+    if isinstance(rule, HeavyBall) and not callable(rule.learning_rate) and not callable(rule.momentum):
+        return {"2(1+β)/η": 2.0 * (1.0 + float(rule.momentum)) / float(rule.learning_rate)}
     return {}
 
 
 def dense_sharpness(problem: Problem, thetas: Float[np.ndarray, "R P"]) -> Float[np.ndarray, " R"]:
     """Largest eigenvalue at many points: by eigendecompositions up to 100 parameters, else by Lanczos."""
-    finite = np.isfinite(thetas).all(axis=1)
+    finite = np.asarray(np.isfinite(thetas).all(axis=1))
     values = np.full(len(thetas), np.nan)
     if problem.size <= 100:
         values[finite] = np.asarray(_dense(problem, jnp.asarray(np.where(finite[:, None], thetas, 0.0))))[
