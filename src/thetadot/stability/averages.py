@@ -30,15 +30,19 @@ def standard_errors(rates: Float[np.ndarray, "b k"]) -> Float[np.ndarray, " k"]:
     return errors
 
 
-def settled(rates: Float[np.ndarray, "b k"], errors: Float[np.ndarray, " k"]) -> bool:
-    """Whether there are enough batches and their halves agree: within 3 standard errors of their difference, which
-    has twice that of the mean, and rounding."""
+def settled(rates: Float[np.ndarray, "b k"]) -> bool:
+    """Whether there are enough batches and their halves agree, within 3 standard errors of their difference.
+
+    That error, twice the mean's, comes from the differences of successive batches: a trend, which is what training
+    has, would count as noise otherwise.
+    """
     if len(rates) < LEAST_BATCHES:
         return False
-    finite = np.isfinite(rates).all(axis=0)
-    half = len(rates) // 2
-    first, second = rates[:half, finite].mean(axis=0), rates[half:, finite].mean(axis=0)
-    return bool(np.all(np.abs(first - second) <= 6 * errors[finite] + 1e-12 * (1 + np.abs(first))))
+    finite = rates[:, np.isfinite(rates).all(axis=0)]
+    half = len(finite) // 2
+    first, second = finite[:half].mean(axis=0), finite[half:].mean(axis=0)
+    errors = np.sqrt(np.mean(np.diff(finite, axis=0) ** 2, axis=0) / 2 / len(finite))
+    return bool(np.all(np.abs(first - second) <= 6 * errors + 1e-12 * (1 + np.abs(first))))
 
 
 def running_means(

@@ -271,7 +271,7 @@ def _result(job: Job, walk: Walk, first_bad, found: Sweep, expected: int, no_pas
     elif job.transient == 0 and no_past:
         status = SpectrumStatus.FINITE_TIME
     else:
-        settled = averages.settled(rates, averages.standard_errors(rates))
+        settled = averages.settled(rates)
         status = SpectrumStatus.CONVERGED if settled else SpectrumStatus.FINITE_TIME
     return CovariantVectors(
         vectors=found.vectors,

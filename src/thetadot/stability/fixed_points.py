@@ -44,7 +44,7 @@ def fixed_point_exponents(
         [-0.6931471805599453, -1.3862943611198906]
     """
     vector = checked_state(system, state)
-    flow, problem = isinstance(system, Flow), system.problem
+    flow = isinstance(system, Flow)
     if not flow and system.aux is not None:
         raise StabilityError(
             "the map depends on the step's number (aux), so one step has no fixed-point exponents: use lyapunov "

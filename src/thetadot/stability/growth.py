@@ -43,7 +43,8 @@ class GrowthRate:
 
     def __repr__(self) -> str:
         rows = {
-            "fit": f"slope {self.slope:.4g}, R² = {self.r_squared:.4f}, rows {self.start} … {self.start + self.length - 1}",
+            "fit": f"slope {self.slope:.4g}, R² = {self.r_squared:.4f}, "
+            f"rows {self.start} … {self.start + self.length - 1}",
             "kept": "yes" if self.kept else "no: it does not pass the filter",
             "unselected": f"endpoint rate {self.endpoint_rate:.4g}",
             "power law": f"R² = {self.power_law_r_squared:.4f}"

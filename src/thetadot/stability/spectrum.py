@@ -235,7 +235,7 @@ def _spectrum(run, logs, lengths, anchor, lost, first_bad, sum_rule, seconds) ->
     elif np.isneginf(exponents).any():
         status = _why_infinite(run, anchor)
     else:
-        settled = averages.settled(rates, errors)
+        settled = averages.settled(rates)
         status = SpectrumStatus.CONVERGED if settled else SpectrumStatus.FINITE_TIME
     ordered = exponents[averages.order_descending(exponents)]
     history_at, history = averages.running_means(logs, lengths)
