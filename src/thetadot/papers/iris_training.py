@@ -29,12 +29,11 @@ def iris_problem(output: str = "softmax") -> EmpiricalRisk:
 
 
 def starts_of(problem: EmpiricalRisk, count: int, seed: int = 0) -> Float[np.ndarray, "R P"]:
-    """Weights N(0, 1), biases 0."""
-    rng = np.random.default_rng(seed)
-    thetas = np.zeros((count, problem.size))
+    """Weights N(0, 1), biases 0; the first starts are the same however many are drawn."""
+    thetas = np.random.default_rng(seed).normal(size=(count, problem.size))
     for name, part in problem.layout.slices.items():
-        if problem.layout.roles[name] == "weight":
-            thetas[:, part] = rng.normal(size=(count, part.stop - part.start))
+        if problem.layout.roles[name] != "weight":
+            thetas[:, part] = 0.0
     return thetas
 
 
