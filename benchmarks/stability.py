@@ -1,8 +1,9 @@
 """Lyapunov exponents and covariant vectors beside other Python libraries, at equal accuracy.
 
 Every method runs a case at two lengths: the first call, a warm call of the longer one, and the kernel, which is the
-slope in the number of steps. Beside times stands the distance of the exponents from a reference: of chaotic systems a ten
-times longer run, of a descent, which is a transient, our own run with a QR decomposition at every step. One XLA thread. Peers that are not installed are named and left out (`pip install -e '.[bench]'`).
+slope in the number of steps. Beside times stands the distance of the exponents from a reference: of chaotic systems a
+ten times longer run; of a descent, which is a transient, our own run with a QR decomposition at every step. One XLA
+thread. Peers that are not installed are named and left out (`pip install -e '.[bench]'`).
 
     python benchmarks/stability.py [--quick] [--picture stability.png]
 """
@@ -185,9 +186,8 @@ def cases(peers: dict[str, Any], quick: bool) -> dict[str, tuple[int, float, dic
         0.01 * lyapunov(flow, START, 0.01 * steps, tolerance=1e-8).exponents
     )
     if "pynamicalsys" in peers:
-        methods["pynamicalsys"] = lambda steps, run=pynamicalsys_lorenz(peers["pynamicalsys"]): (
-            0.01 * run(steps)
-        )
+        compiled = pynamicalsys_lorenz(peers["pynamicalsys"])
+        methods["pynamicalsys"] = lambda steps: 0.01 * compiled(steps)
     if "lyapynov" in peers:
         looped = lyapynov_lorenz(peers["lyapynov"])
         methods["lyapynov"] = lambda steps: 0.01 * looped(steps)

@@ -1,12 +1,11 @@
 """Claims of the paper on weight dynamics: those that are cheap are measured, and each can fail."""
 
-import dataclasses
-
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from thetadot.papers import Paper, Verdict, load, reproduce, weights
+from thetadot.stability import LossPrediction, PredictionStatus
 
 
 def judged(statement):
@@ -31,30 +30,35 @@ def test_the_papers_own_numbers_are_not_testable():
     assert judged("The paper's own").verdict is Verdict.NOT_TESTABLE_HERE
 
 
-@dataclasses.dataclass
-class Foretold:
+def foretold(strength):
     """A prediction as good as it is told to be."""
-
-    features: tuple = ("exponent_1", "covariant_1", "loss")
-    windows: tuple = (20, 100)
-
-    def __init__(self, strength):
-        rng = np.random.default_rng(0)
-        self.labels = rng.permutation(np.arange(200) % 2 == 0)
-        self.final_losses = np.where(self.labels, 1.0, 0.1) + 0.01 * rng.random(200)
-        self.kept = np.ones(200, bool)
-        signal = strength * self.labels[:, None, None] + rng.normal(size=(200, 3, 2))
-        self.scores = signal
-        self.auc = np.full((3, 2), 0.5 + 0.2 * strength)
-        self.interval = np.stack([self.auc - 0.05, self.auc + 0.05], axis=2)
-        self.gain = self.auc - 0.5
-        self.gain_interval = self.interval - 0.5
+    rng = np.random.default_rng(0)
+    labels = rng.permutation(np.arange(200) % 2 == 0)
+    auc = np.full((3, 2), 0.5 + 0.2 * strength)
+    interval = np.stack([auc - 0.05, auc + 0.05], axis=2)
+    return LossPrediction(
+        auc=auc,
+        sign=np.ones((3, 2), int),
+        interval=interval,
+        gain=auc - 0.5,
+        gain_interval=interval - 0.5,
+        familywise_p=0.5,
+        features=("exponent_1", "covariant_1", "loss"),
+        baselines=("loss",),
+        windows=(20, 100),
+        labels=labels,
+        final_losses=np.where(labels, 1.0, 0.1) + 0.01 * rng.random(200),
+        diverged=np.zeros(200, bool),
+        kept=np.ones(200, bool),
+        scores=strength * labels[:, None, None] + rng.normal(size=(200, 3, 2)),
+        status=PredictionStatus.NOT_CONFIRMED,
+    )
 
 
 @pytest.mark.parametrize(("strength", "verdict"), [(0.0, Verdict.NOT_CONFIRMED), (2.0, Verdict.HOLDS)])
 @pytest.mark.parametrize("claim", ["Early finite-time", "… beyond", "They are useful", "Covariant vectors"])
 def test_the_predictive_claims_follow_what_was_measured(monkeypatch, claim, strength, verdict):
-    monkeypatch.setattr(weights, "predicted", lambda workbench, name: Foretold(strength))
+    monkeypatch.setattr(weights, "predicted", lambda workbench, name: foretold(strength))
     assert judged(claim).verdict is verdict
 
 
