@@ -42,9 +42,9 @@ def lorenz_jacobian(x: np.ndarray, t: float = 0.0) -> np.ndarray:
     return np.array([[-10.0, 10.0, 0.0], [28 - x[2], -1.0, -x[0]], [x[1], x[0], -8 / 3]])
 
 
-def rk4(x: Any, n: Any, dt: Any) -> Any:
-    """One step of the classical Runge–Kutta method."""
-    h = dt[0]
+def rk4(x: Any, n: Any = 0, aux: Any = None) -> Any:
+    """One step of the classical Runge–Kutta method, 0.01 long."""
+    h = 0.01
     a = lorenz(x)
     b = lorenz(x + 0.5 * h * a)
     c = lorenz(x + 0.5 * h * b)
@@ -52,7 +52,7 @@ def rk4(x: Any, n: Any, dt: Any) -> Any:
 
 
 START = np.array([1.0, 1.0, 20.0])
-LORENZ_MAP = td.StepMap(rk4, jnp.array([[0.01]]))
+LORENZ_MAP = td.StepMap(rk4)
 
 
 def network(hidden: int) -> tuple[td.EmpiricalRisk, np.ndarray]:
@@ -90,8 +90,8 @@ def jitted_hessian(problem: td.EmpiricalRisk, start: np.ndarray, count: int) -> 
     """A Python loop over jitted `jax.hessian` and gradient."""
     gradient, hessian = jax.jit(jax.grad(problem.loss)), jax.jit(jax.hessian(problem.loss))
     return plain_numpy(
-        lambda x: x - 0.1 * np.asarray(gradient(x)),
-        lambda x: np.eye(x.size) - 0.1 * np.asarray(hessian(x)),
+        lambda x: x - 0.05 * np.asarray(gradient(x)),
+        lambda x: np.eye(x.size) - 0.05 * np.asarray(hessian(x)),
         start,
         count,
     )
@@ -128,7 +128,7 @@ def explicit_hessian(problem: td.EmpiricalRisk, start: np.ndarray, count: int) -
         return full
 
     return plain_numpy(
-        lambda t: t - 0.1 * gradient(t), lambda t: np.eye(t.size) - 0.1 * hessian(t), start, count
+        lambda t: t - 0.05 * gradient(t), lambda t: np.eye(t.size) - 0.05 * hessian(t), start, count
     )
 
 
@@ -193,12 +193,11 @@ def cases(peers: dict[str, Any], quick: bool) -> dict[str, tuple[int, float, dic
         methods["lyapynov"] = lambda steps: 0.01 * looped(steps)
     if "lyapax" in peers:
         for every in (10, 1):
-            step = lambda x: rk4(x, 0, jnp.array([0.01]))  # noqa: E731
-            methods[f"lyapax, every {every}"] = lyapax_map(peers["lyapax"], step, START, 3, every)
+            methods[f"lyapax, every {every}"] = lyapax_map(peers["lyapax"], rk4, START, 3, every)
     table["Lorenz-63 RK4 dt 0.01, k = 3"] = (20_000 if quick else 100_000, 0.01, methods)
     for hidden in (10,) if quick else (10, 27, 100):
         problem, start = network(hidden)
-        system = td.training_map(problem, td.GradientDescent(0.1))
+        system = td.training_map(problem, td.GradientDescent(0.05))
         for count in (start.size, 5):
             steps = 400 if quick or start.size > 100 else 2000
             methods = {
@@ -209,7 +208,7 @@ def cases(peers: dict[str, Any], quick: bool) -> dict[str, tuple[int, float, dic
             }
             if "lyapax" in peers:
                 for every in (10, 1):
-                    step = lambda x, p=problem: x - 0.1 * p.value_and_grad(x)[1]  # noqa: E731
+                    step = lambda x, p=problem: x - 0.05 * p.value_and_grad(x)[1]  # noqa: E731
                     methods[f"lyapax, every {every}"] = lyapax_map(peers["lyapax"], step, start, count, every)
             table[f"descent on an MLP, d = {start.size}, k = {count}"] = (steps, 1.0, methods)
     return table

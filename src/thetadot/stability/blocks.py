@@ -4,6 +4,7 @@ A block is `every` units long (steps of a map, time of a flow). The compiled loo
 the length of the blocks, so that a stretch computed again gives the same bits.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -18,7 +19,7 @@ from thetadot.stability.tangent import push
 
 _WORST_RATIO = 1e-8
 _ROOM = 2**18
-_MOST_ROWS = 4096
+_MOST_ROWS = 1024
 _MOST_FRAMES = 1024
 
 
@@ -73,9 +74,9 @@ class MapMover(eqx.Module):
         """At the start."""
         return jnp.zeros((), jnp.int32)
 
-    def pieces(self, length: Array) -> tuple[Array, Array]:
+    def pieces(self, length: int) -> tuple[int, int]:
         """Into how many pieces a block is cut when it is redone, and their length."""
-        return length, jnp.ones_like(length)
+        return int(length), 1
 
     def move(self, carry: Carry, length: Array) -> tuple[Carry, Array]:
         """On by `length` steps; no solver steps."""
@@ -87,92 +88,48 @@ class MapMover(eqx.Module):
         return jax.lax.fori_loop(0, length, one, carry), jnp.zeros((), jnp.int32)
 
 
-class _Part(NamedTuple):
-    """A block in the making: carry, triangle and logs so far, pieces left to do, length of a piece, whether the whole
-    block was tried in vain, solver steps."""
-
-    carry: Carry
-    triangle: Array
-    logs: Array
-    left: Array
-    piece: Array
-    again: Array
-    spent: Array
-
-
-def _block(mover: Any, carry: Carry, length: Array, keep: bool) -> _Part:
-    """One block; if its triangle has lost trailing entries to rounding, once more in pieces.
-
-    Both ways are one loop, so that the tangent of a step is compiled once.
-    """
-    size, k = carry.state.size, carry.basis.shape[0]
-    amount, small = mover.pieces(length)
-
-    def one(part: _Part) -> _Part:
-        moved, spent = mover.move(part.carry, part.piece)
-        q, r = orthonormalise(moved.basis)
-        diagonal = jnp.diagonal(r)
-        largest = jnp.maximum(jnp.max(diagonal), mover.floor)
-        safe = (jnp.min(diagonal) > _WORST_RATIO * largest) & (largest < 1e150) & (largest > 1e-150)
-        redo = (amount > 1) & ~part.again & ~safe & jnp.all(jnp.isfinite(moved.state))
-        zero = zeros_on_diagonal(diagonal, size, mover.floor)
-        logs = jnp.where(zero, -jnp.inf, jnp.log(jnp.where(zero, 1.0, diagonal)))
-        triangle = part.triangle
-        if keep:
-            triangle = jax.lax.cond(part.again, lambda a, b: a @ b, lambda a, b: a, r, part.triangle)
-        done = _Part(
-            moved._replace(basis=q), triangle, part.logs + logs, part.left - 1, part.piece, part.again, spent
-        )
-        anew = _Part(carry, jnp.eye(k), jnp.zeros(k), amount, small, jnp.ones((), bool), spent)
-        chosen = jax.tree.map(lambda a, b: jnp.where(redo, a, b), anew, done)
-        return chosen._replace(spent=part.spent + spent)
-
-    zero = jnp.zeros((), jnp.int32)
-    start = _Part(carry, jnp.eye(k), jnp.zeros(k), jnp.ones_like(amount), length, jnp.zeros((), bool), zero)
-    return jax.lax.while_loop(lambda part: part.left > 0, one, start)
-
-
 class _Loop(NamedTuple):
     carry: Carry
-    rows: Any
+    rows: tuple[Array, ...]
     done: Array
     bad: Array
-    redone: Array
+    unsafe: Array
     spent: Array
 
 
 @eqx.filter_jit
-def _run(mover: Any, carry: Carry, length: Array, count: Array, room: int, keep: bool) -> _Loop:
+def _run(mover: Any, carry: Carry, length: Array, count: Array, whole: Array, room: int, keep: bool) -> _Loop:
+    """Blocks until `count`, a state that is not finite, or (if `whole`) a triangle that has lost trailing entries."""
     k, d = carry.basis.shape
     rows: tuple = (jnp.zeros((room, k)),)
     if keep:
-        rows += (
-            jnp.zeros((room, k, k)),
-            jnp.zeros((room, k, d)),
-            jnp.zeros((room, d)),
-            jnp.zeros((room,), carry.clock.dtype),
-        )
+        frames, states = jnp.zeros((room, k, d)), jnp.zeros((room, d))
+        rows += (jnp.zeros((room, k, k)), frames, states, jnp.zeros((room,), carry.clock.dtype))
 
     def one(loop: _Loop) -> _Loop:
         now = loop.carry
-        part = _block(mover, now, length, keep)
-        after, logs = part.carry, part.logs
-        values = (logs, part.triangle, now.basis, now.state, now.clock)[: len(loop.rows)]
+        moved, spent = mover.move(now, length)
+        q, r = orthonormalise(moved.basis)
+        diagonal = jnp.diagonal(r)
+        largest = jnp.maximum(jnp.max(diagonal), mover.floor)
+        safe = (jnp.min(diagonal) > _WORST_RATIO * largest) & (largest < 1e150) & (largest > 1e-150)
+        finite = jnp.all(jnp.isfinite(moved.state))
+        unsafe = whole & finite & ~safe
+        zero = zeros_on_diagonal(diagonal, d, mover.floor)
+        logs = jnp.where(zero, -jnp.inf, jnp.log(jnp.where(zero, 1.0, diagonal)))
+        bad = ~unsafe & ~(finite & (jnp.max(logs) < jnp.inf))
+        values = (logs, r, now.basis, now.state, now.clock)[: len(loop.rows)]
         rows = tuple(buffer.at[loop.done].set(value) for buffer, value in zip(loop.rows, values, strict=True))
-        finite = jnp.all(jnp.isfinite(after.state)) & ~jnp.any(jnp.isnan(logs)) & ~jnp.any(logs == jnp.inf)
-        chosen = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, now)
-        return _Loop(
-            chosen,
-            rows,
-            loop.done + finite.astype(loop.done.dtype),
-            ~finite,
-            loop.redone + part.again.astype(loop.redone.dtype),
-            loop.spent + part.spent,
-        )
+        good = ~unsafe & ~bad
+        after = jax.tree.map(lambda new, old: jnp.where(good, new, old), moved._replace(basis=q), now)
+        return _Loop(after, rows, loop.done + good.astype(loop.done.dtype), bad, unsafe, loop.spent + spent)
 
-    zero = jnp.zeros((), jnp.int32)
-    start = _Loop(carry, rows, zero, jnp.zeros((), bool), zero, zero)
-    return jax.lax.while_loop(lambda loop: (loop.done < count) & ~loop.bad, one, start)
+    zero, no = jnp.zeros((), jnp.int32), jnp.zeros((), bool)
+    return jax.lax.while_loop(
+        lambda loop: (loop.done < count) & ~loop.bad & ~loop.unsafe,
+        one,
+        _Loop(carry, rows, zero, no, no, zero),
+    )
 
 
 def room_for(k: int, d: int, keep: bool) -> int:
@@ -185,26 +142,63 @@ def room_for(k: int, d: int, keep: bool) -> int:
 def advance(
     mover: Any, carry: Carry, length: float | int, count: int, keep: bool = False, room: int | None = None
 ) -> Advance:
-    """On by `count` blocks of `length` units, at most until the state stops being finite."""
+    """On by `count` blocks of `length` units, at most until the state stops being finite.
+
+    A block whose triangle has lost trailing entries to rounding is done once more, in pieces: a rule of the data alone.
+    """
     if not isinstance(mover, eqx.Module):
         return mover.advance(carry, length, count, keep)
     size = room_for(*carry.basis.shape, keep) if room is None else room
-    unit = jnp.asarray(length, jnp.int32 if isinstance(mover, MapMover) else jnp.float64)
+    kind = jnp.int32 if isinstance(mover, MapMover) else jnp.float64
+
+    def run(carry: Carry, length: float | int, wanted: int, whole: bool) -> _Loop:
+        unit, amount = jnp.asarray(length, kind), jnp.asarray(min(size, wanted), jnp.int32)
+        return _run(mover, carry, unit, amount, jnp.asarray(whole), size, keep)
+
+    pieces, piece = mover.pieces(length)
     parts: list[tuple] = []
     good = redone = spent = 0
     while good < count:
-        wanted = min(size, count - good)
-        loop = _run(mover, carry, unit, jnp.asarray(wanted, jnp.int32), size, keep)
+        loop = run(carry, length, count - good, pieces > 1)
         made = int(loop.done)
-        parts.append(tuple(np.asarray(buffer[:made] if made < size else buffer) for buffer in loop.rows))
-        good, redone, spent = good + made, redone + int(loop.redone), spent + int(loop.spent)
-        carry = loop.carry
+        parts.append(_made(loop, made, size))
+        good, spent, carry = good + made, spent + int(loop.spent), loop.carry
         if bool(loop.bad):
             break
-    return Advance(carry, joined(parts, keep), good, redone, spent)
+        if bool(loop.unsafe):
+            before, rows, left = carry, [], pieces
+            while left > 0 and not bool(loop.bad):
+                loop = run(carry, piece, left, False)
+                rows.append(_made(loop, int(loop.done), size))
+                left, spent, carry = left - int(loop.done), spent + int(loop.spent), loop.carry
+            redone += 1
+            if bool(loop.bad):
+                carry = before
+                break
+            parts.append(_as_one(rows, before))
+            good += 1
+    return Advance(carry, joined(parts), good, redone, spent)
 
 
-def joined(parts: list[tuple], keep: bool) -> Rows:
+def _made(loop: _Loop, made: int, size: int) -> tuple[np.ndarray, ...]:
+    return tuple(np.asarray(buffer[:made] if made < size else buffer) for buffer in loop.rows)
+
+
+def _as_one(parts: list[tuple], before: Carry) -> tuple[np.ndarray, ...]:
+    """Rows of the pieces of a block as one row."""
+    rows = joined(parts)
+    logs = rows.logs.sum(axis=0)[None]
+    if rows.triangles is None:
+        return (logs,)
+    total = functools.reduce(lambda product, triangle: triangle @ product, rows.triangles)
+    return (
+        logs,
+        total[None],
+        *(np.asarray(part)[None] for part in (before.basis, before.state, before.clock)),
+    )
+
+
+def joined(parts: list[tuple]) -> Rows:
     """Rows of consecutive calls as one."""
     if not parts:
         return Rows(np.zeros((0, 0)))

@@ -54,9 +54,9 @@ class JointMover(eqx.Module):
         """No guess yet."""
         return jnp.zeros(())
 
-    def pieces(self, length: Array) -> tuple[Array, Array]:
+    def pieces(self, length: float) -> tuple[int, float]:
         """Into how many pieces a block is cut when it is redone, and their length."""
-        return jnp.full((), _PIECES, jnp.int32), length / _PIECES
+        return _PIECES, length / _PIECES
 
     def move(self, carry: Carry, length: Array) -> tuple[Carry, Array]:
         """On by the time `length`; the number of accepted steps."""
@@ -297,7 +297,7 @@ class ExponentialMover:
             row = (logs, r, carry.basis, carry.state, carry.clock) if keep else (logs,)
             parts.append(tuple(np.asarray(value)[None] for value in row))
             carry, good = after._replace(basis=q), good + 1
-        rows = joined(parts, keep) if parts else Rows(np.zeros((0, carry.basis.shape[0])))
+        rows = joined(parts) if parts else Rows(np.zeros((0, carry.basis.shape[0])))
         return Advance(carry, rows, good, redone, spent)
 
     def _in_pieces(self, carry: Carry, piece: float):
