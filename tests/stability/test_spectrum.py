@@ -312,6 +312,9 @@ def test_large_fixed_points_have_their_leading_exponents_matrix_free():
     problem = td.FunctionRisk(jax.tree_util.Partial(_diagonal, jnp.asarray(rates)), jnp.zeros(2500))
     flow = fixed_point_exponents(td.training_flow(problem), np.zeros(2500), count=3)
     np.testing.assert_allclose(flow, -rates[:3], rtol=0, atol=1e-9)
+    descent = td.training_map(problem, td.GradientDescent(0.8))
+    found = fixed_point_exponents(descent, np.zeros(2500), count=2)
+    np.testing.assert_allclose(found, np.log(0.8 * rates[:-3:-1] - 1), rtol=0, atol=1e-9)
 
 
 def _diagonal(rates, theta):

@@ -171,7 +171,7 @@ def _restart_gain(workbench: Workbench) -> Measurement:
         losses = np.where(np.isfinite(found.final_losses), found.final_losses, np.inf)
         order = rng.permutation(len(losses))
         train, test = order[::2], order[1::2]
-        correlation = scipy.stats.spearmanr(scores[train], losses[train][:, None]).statistic[:-1, -1]
+        correlation = [scipy.stats.spearmanr(column, losses[train]).statistic for column in scores[train].T]
         best = int(np.nanargmax(np.abs(correlation)))
         preferred = np.sign(correlation[best]) * scores[test, best]
         interval = _difference(preferred, losses[test], rng)

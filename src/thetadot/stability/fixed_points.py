@@ -61,10 +61,9 @@ def fixed_point_exponents(
         raise StabilityError(f"count = {count}: expected between 1 and {vector.size}")
     if vector.size > LARGEST_MATRIX:
         exponents = _leading(system, vector, count)
-    elif flow and system.field is training_field:
-        exponents = -system.problem.time_scale * np.linalg.eigvalsh(
-            np.asarray(system.problem.hessian(vector))
-        )
+    elif flow and system.problem is not None and system.field is training_field:
+        hessian = np.asarray(system.problem.hessian(vector))
+        exponents = -system.problem.time_scale * np.linalg.eigvalsh(hessian)
     elif flow:
         exponents = np.linalg.eigvals(np.asarray(_jacobian(system, vector))).real
     else:
@@ -95,19 +94,20 @@ def _leading(system: System, vector: Any, count: int | None) -> np.ndarray:
         make: Any = scipy.sparse.linalg.LinearOperator
         return make((vector.size, vector.size), matvec=product, dtype=np.dtype(float))
 
+    make: Any = scipy.sparse.linalg.LinearOperator
+
+    def operator(product: Callable) -> Any:
+        def flat(v: np.ndarray) -> np.ndarray:
+            return np.asarray(product(jnp.asarray(v.ravel()))).ravel()
+
+        return make((vector.size, vector.size), matvec=flat, dtype=np.dtype(float))
+
     problem = system.problem
     if isinstance(system, Flow) and problem is not None and system.field is training_field:
-        hessian = linear(
-            shape, lambda v: np.asarray(_hvp(problem, vector, jnp.asarray(v.ravel()))), dtype=float
-        )
+        hessian = operator(lambda v: _hvp(problem, vector, v))
         return -problem.time_scale * scipy.sparse.linalg.eigsh(hessian, count, which="SA")[0]
     if isinstance(system, Flow):
         jvp = jax.jit(lambda v: jax.jvp(lambda x: system.field(x, system.args), (vector,), (v,))[1])
-        operator = linear(lambda v: np.asarray(jvp(jnp.asarray(v.ravel()))))
-        return np.asarray(scipy.sparse.linalg.eigs(operator, count, which="LR")[0]).real
-
-    def pushed(v: np.ndarray) -> np.ndarray:
-        return np.asarray(tangent(system, vector, jnp.asarray(v.reshape(-1, 1)))[1]).ravel()
-
-    values = scipy.sparse.linalg.eigs(linear(pushed), count, which="LM")[0]
-    return np.log(np.abs(values))
+        return np.asarray(scipy.sparse.linalg.eigs(operator(jvp), count, which="LR")[0]).real
+    step = operator(lambda v: tangent(system, vector, v[:, None])[1])
+    return np.log(np.abs(np.asarray(scipy.sparse.linalg.eigs(step, count, which="LM")[0])))
