@@ -42,7 +42,8 @@ def _calm_runs(workbench: Workbench):
 
 def _slow_growth(workbench: Workbench) -> dict[str, Any]:
     runs = _calm_runs(workbench)
-    falling = [bool(np.all(np.diff(run.losses) <= 1e-12 * run.losses[0])) for run in runs]
+    losses = [np.asarray(run.losses) for run in runs]
+    falling = [bool(np.all(np.diff(row) <= 1e-12 * row[0])) for row in losses]
     ratios = [float(run.mean_distance[-1] / run.mean_distance[0]) for run in runs]
     rates = [growth_rate(run.mean_distance, endpoint=len(run.at) - 1).endpoint_rate for run in runs]
     return {

@@ -102,10 +102,18 @@ def _error_of_closed_form(sizes: tuple[int, int, int], hidden: str, output: str)
 
     def loss(theta):
         u, b, v, a = (part.reshape(s) for part, s in zip(jnp.split(theta, borders), shapes, strict=True))
-        return jnp.sum((psi(phi(x @ u.T + b[None]) @ v.T + a[None]) - y) ** 2) / (2 * len(x))
+        hidden_layer = phi(jnp.asarray(x) @ u.T + b[None])
+        return jnp.sum((psi(hidden_layer @ v.T + a[None]) - y) ** 2) / (2 * len(x))
 
     truth = jax.jit(jax.hessian(loss))(jnp.concatenate([part.ravel() for part in parts]))
-    return float(jnp.max(jnp.abs(shallow_hessian(*parts, x, y, hidden=hidden, output=output) - truth)))
+    return float(
+        jnp.max(
+            jnp.abs(
+                shallow_hessian(parts[0], parts[1], parts[2], parts[3], x, y, hidden=hidden, output=output)
+                - truth
+            )
+        )
+    )
 
 
 def _groups(workbench: Workbench) -> Measurement:
@@ -171,7 +179,9 @@ def _restart_gain(workbench: Workbench) -> Measurement:
         losses = np.where(np.isfinite(found.final_losses), found.final_losses, np.inf)
         order = rng.permutation(len(losses))
         train, test = order[::2], order[1::2]
-        correlation = [scipy.stats.spearmanr(column, losses[train]).statistic for column in scores[train].T]
+        correlation = [
+            float(np.asarray(scipy.stats.spearmanr(column, losses[train]))[0]) for column in scores[train].T
+        ]
         best = int(np.nanargmax(np.abs(correlation)))
         preferred = np.sign(correlation[best]) * scores[test, best]
         interval = _difference(preferred, losses[test], rng)

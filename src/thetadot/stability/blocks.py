@@ -74,7 +74,7 @@ class MapMover(eqx.Module):
         """At the start."""
         return jnp.zeros((), jnp.int32)
 
-    def pieces(self, length: int) -> tuple[int, int]:
+    def pieces(self, length: float) -> tuple[int, int]:
         """Into how many pieces a block is cut when it is redone, and their length."""
         return int(length), 1
 
@@ -148,14 +148,15 @@ def advance(
     """
     if not isinstance(mover, eqx.Module):
         return mover.advance(carry, length, count, keep)
-    size = room_for(*carry.basis.shape, keep) if room is None else room
+    k, d = carry.basis.shape
+    size = room_for(k, d, keep) if room is None else room
     kind = jnp.int32 if isinstance(mover, MapMover) else jnp.float64
 
     def run(carry: Carry, length: float | int, wanted: int, whole: bool) -> _Loop:
         unit, amount = jnp.asarray(length, kind), jnp.asarray(min(size, wanted), jnp.int32)
         return _run(mover, carry, unit, amount, jnp.asarray(whole), size, keep)
 
-    pieces, piece = mover.pieces(length)
+    pieces, piece = mover.pieces(length)  # pyright: ignore[reportAttributeAccessIssue]
     parts: list[tuple] = []
     good = redone = spent = 0
     while good < count:

@@ -27,11 +27,11 @@ _MANIFEST = "manifest.json"
 
 def where_computed() -> dict[str, str]:
     """What the last bits depend on."""
-    import jaxlib
+    import jaxlib.version
 
     return {
         "jax": jax.__version__,
-        "jaxlib": jaxlib.__version__,
+        "jaxlib": jaxlib.version.__version__,
         "device": f"{jax.default_backend()} {jax.devices()[0].device_kind}",
         "threads": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
         "flags": os.environ.get("XLA_FLAGS", ""),
@@ -169,14 +169,14 @@ class Directory(Checkpoints):
         Raises:
             RecomputationError: it no longer has the bits that were written.
         """
-        parts = [np.asarray(self.group[f"checkpoint{number}_{name}"][:]) for name in Carry._fields]
-        carry = Carry(parts[0], parts[1], parts[2].reshape(()))
+        parts = [np.asarray(self.group[f"checkpoint{number}_{name}"]) for name in Carry._fields]
+        carry = Carry(*(jnp.asarray(part) for part in (parts[0], parts[1], parts[2].reshape(()))))
         if checksum(carry) != self.state["sums"][str(number)]:
             raise RecomputationError(
                 f"checkpoint {number} in {self.path} no longer has the bits it was written with: start again in a "
                 "fresh directory"
             )
-        return Carry(*(jnp.asarray(part) for part in carry))
+        return carry
 
     def check_end(self, number: int, carry: Carry) -> None:
         """Raise unless a stretch computed again ended in the bits of checkpoint `number`."""

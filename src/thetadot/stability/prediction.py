@@ -145,7 +145,8 @@ def loss_prediction(
         >>> x = np.linspace(-2, 2, 8)[:, None]
         >>> system = td.training_map(td.EmpiricalRisk(network, td.squared, x, np.sin(3 * x)), td.GradientDescent(0.1))
         >>> states = np.random.default_rng(0).normal(size=(40, 7))
-        >>> found = loss_prediction(system, states, final=3000, windows=(10,), label="gap", resamples=50, permutations=50)
+        >>> few = {"resamples": 50, "permutations": 50}
+        >>> found = loss_prediction(system, states, final=3000, windows=(10,), label="gap", **few)
         >>> found.features[:3], found.auc.shape
         (('exponent_1', 'exponent_2', 'exponent_3'), (9, 1))
     """
