@@ -34,8 +34,8 @@ def test_a_descent_is_analysed_with_its_own_rule(descent):
     np.testing.assert_allclose(found.spectrum.exponents, own.exponents, rtol=0, atol=1e-12)
     assert found.sharpness.thresholds == {"2/η": 20.0}
     np.testing.assert_allclose(found.sharpness.at[-1], descent.ts[-1])
-    assert [part.window for part in found.finite_time] == [20, 100]
-    assert found.orbital.distances.shape == (2, 101)
+    assert [part.window for part in found.finite_time] == [20]
+    assert found.orbital.distances.shape == (2, 51)
     assert "% of 2/η" in found.summary()
     assert "leading exponent" in found.summary()
     data = found.to_xarray()

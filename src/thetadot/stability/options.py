@@ -15,7 +15,7 @@ class _Part(BaseModel):
 class FiniteTimeOptions(_Part):
     """Finite-time exponents from the start of the run."""
 
-    windows: tuple[_Positive, ...] = (20, 100)
+    windows: tuple[_Positive, ...] = (20,)
     """Lengths of the windows: steps of a rule, time of a flow."""
     kind: Literal["singular", "orthogonal"] = "orthogonal"
     """Singular values of the product of tangents, or growth of a random frame."""
@@ -53,7 +53,7 @@ class OrbitalOptions(_Part):
     """Roles of the layout that are perturbed; null for all."""
     norm: Literal[1, 2, "max"] = 1
     """Norm of distances."""
-    duration: _Positive = 100
+    duration: _Positive = 50
     """Steps of a rule, time of a flow."""
 
 
@@ -62,7 +62,7 @@ class SharpnessOptions(_Part):
 
     count: _Steps = 1
     """How many eigenvalues."""
-    rows: _Steps = 12
+    rows: _Steps = 8
     """Saves at which they are computed, evenly spread."""
 
 

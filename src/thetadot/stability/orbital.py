@@ -208,7 +208,7 @@ def _map_runs(system, starts: np.ndarray, rows: int, every: int) -> np.ndarray:
     kept = np.empty((len(starts), rows, size))
     kept[:, 0] = system.theta(starts)
     states = jnp.asarray(starts)
-    stretch = max(1, min(256, _BATCH_NUMBERS // starts.size))
+    stretch = max(1, min(256, rows - 1, _BATCH_NUMBERS // starts.size))
     for first in range(1, rows, stretch):
         numbers = (first - 1 + np.arange(stretch)) * every
         states, thetas = _runs(system, states, jnp.asarray(numbers, jnp.int32), jnp.asarray(every, jnp.int32))

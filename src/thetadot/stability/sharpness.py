@@ -17,7 +17,8 @@ from thetadot.stability.errors import StabilityError
 from thetadot.stability.labels import dataset, lines_of
 
 _NEW = 0.1
-_ITERATIONS = 256
+_ITERATIONS = {"coarse": 48, "fine": 256}  # the tridiagonal eigenproblem costs beyond the products
+_COARSE = 1e-4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,9 +86,11 @@ def _deflated(vector: Array, given: Any) -> Array:
 
 
 @eqx.filter_jit
-def _largest(problem: Problem, theta: Array, found: Array, lift: Array, start: Array, tolerance: Array):
+def _largest(
+    problem: Problem, theta: Array, found: Array, lift: Array, start: Array, tolerance: Array, most: int
+):
     push = problem.linearize(theta)[2]
-    iterations = min(theta.size, _ITERATIONS)
+    iterations = min(theta.size, most)
     top = lanczos(
         _deflated, theta.size, args=(push, found, lift), iterations=iterations, tolerance=tolerance,
         ends="largest", start=start,
@@ -135,8 +138,15 @@ def sharpness(
         if start is not None and number == 0:
             given = np.asarray(start, float).reshape(size)
             first = given / np.linalg.norm(given) + _NEW * first / np.linalg.norm(first)
+        most = _ITERATIONS["coarse" if tolerance >= _COARSE else "fine"]
         value, vector, residual, lowest = _largest(
-            problem, point, jnp.asarray(found), jnp.asarray(lift), jnp.asarray(first), jnp.asarray(tolerance)
+            problem,
+            point,
+            jnp.asarray(found),
+            jnp.asarray(lift),
+            jnp.asarray(first),
+            jnp.asarray(tolerance),
+            most,
         )
         found[number], values[number], residuals[number] = np.asarray(vector), float(value), float(residual)
         scale = max(scale, abs(float(value)), 0.0 if number else abs(float(lowest)))

@@ -35,8 +35,8 @@ from thetadot.stability.spectrum import LyapunovSpectrum, has_kinks, lyapunov
 from thetadot.stability.tangent import System
 
 _SMALL = 500
-_STEPS = 400
-_TURNOVERS = 50.0
+_STEPS = 200
+_TURNOVERS = 25.0
 _RULES = {
     "gradient descent": (GradientDescent, 1),
     "heavy ball": (HeavyBall, 2),
@@ -181,7 +181,7 @@ def analyse(problem: Problem, path: Path, options: Options, *, rule: Any = None)
             problem,
             path.thetas[rows],
             count=min(options.sharpness.count, problem.size),
-            tolerance=1e-6,
+            tolerance=1e-4,
             rule=rule,
         )
         found["sharpness"] = dataclasses.replace(track, at=np.asarray(path.ts, float)[rows], unit="time")
