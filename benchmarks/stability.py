@@ -199,7 +199,7 @@ def cases(peers: dict[str, Any], quick: bool) -> dict[str, tuple[int, float, dic
         problem, start = network(hidden)
         system = td.training_map(problem, td.GradientDescent(0.05))
         for count in (start.size, 5):
-            steps = 400 if quick or start.size > 100 else 2000
+            steps = 400 if start.size > 100 else 2000
             methods = {
                 "thetadot, every 10": ours(system, start, count, 10),
                 "thetadot, every 1": ours(system, start, count, 1),
@@ -229,7 +229,8 @@ def timed(run: Callable[[int], np.ndarray], steps: int) -> tuple[float, float, f
             run(length)
             best = min(best, time.perf_counter() - began)
         seconds.append(best)
-    return first, seconds[1], max(seconds[1] - seconds[0], 1e-12) / (steps - shorter), np.asarray(found)
+    slope = (seconds[1] - seconds[0]) / (steps - shorter)
+    return first, seconds[1], slope if slope > 0 else seconds[1] / steps, np.asarray(found)
 
 
 def vectors(peers: dict[str, Any], quick: bool) -> None:
@@ -241,12 +242,40 @@ def vectors(peers: dict[str, Any], quick: bool) -> None:
             LORENZ_MAP, START, transient=2000, window=steps, tail=2000, residual_samples=0
         )
 
-    run()
-    began = time.perf_counter()
-    run()
+    methods: dict[str, Callable] = {"thetadot": run}
+    if "lyapynov" in peers:
+        module = peers["lyapynov"]
+        methods["lyapynov"] = lambda: module.CLV(
+            module.ContinuousDS(START, 0.0, lorenz_numpy, lorenz_jacobian, 0.01),
+            3,
+            0,
+            2000,
+            steps,
+            2000,
+            False,
+        )
+    if "pynamicalsys" in peers:
+        system = peers["pynamicalsys"].ContinuousDynamicalSystem(model="lorenz system")
+        system.integrator("rk4", time_step=0.01)
+        times = {"warmup_time": 20.0, "tail_time": 20.0, "qr_time_step": 0.01}
+        methods["pynamicalsys"] = lambda: system.CLV(
+            START, 0.01 * steps + 40.0, parameters=[10.0, 28.0, 8 / 3], **times
+        )
     print(
-        f"\nCovariant vectors, Lorenz-63 RK4, {steps} steps with angles: {time.perf_counter() - began:.3f} s"
+        f"\nCovariant vectors, Lorenz-63 RK4, {steps} steps (ours with angles, in checkpointed stretches)\n"
     )
+    print("| method | first call s | warm call s |\n|---|---|---|")
+    for name, method in methods.items():
+        seconds = []
+        try:
+            for _ in range(2):
+                began = time.perf_counter()
+                method()
+                seconds.append(time.perf_counter() - began)
+        except Exception as error:
+            print(f"| {name} | could not run: {type(error).__name__}: {str(error)[:80]} | |")
+            continue
+        print(f"| {name} | {seconds[0]:.3g} | {seconds[1]:.3g} |", flush=True)
     print("\n| P | k | seconds per step | predicted MiB |\n|---|---|---|---|")
     for widths in ([8, 40, 10], [32, 100, 60, 10])[: 1 if quick else 2]:
         rng = np.random.default_rng(0)
