@@ -11,12 +11,7 @@ from fractions import Fraction
 from typing import Any
 
 from thetadot.conservation import plain_algebra as plain
-from thetadot.conservation.plain_fields import (
-    components,
-    generators,
-    picked_member,
-    splitmix,
-)
+from thetadot.conservation.plain_fields import generators, picked_member, splitmix
 from thetadot.conservation.plain_graphs import count_column_sums, count_incidence
 
 _KEYS = {
@@ -159,13 +154,14 @@ def _matrix_algebra(certificate: dict[str, Any]) -> bool:
             plain.apply(plain.word_matrix(matrices, word), residues, prime) for word in certificate["brackets"]
         ]
         dimension = certificate["lie_dimension"]
-        reached = plain.rank_mod(rows, prime) >= dimension
+        reached = plain.rank_mod(rows, prime) == len(rows) == dimension
         if reached and dimension + certificate["law_rank"] == size:
             return True
         return reached and dimension == len(plain.closed_algebra(matrices))
     algebra = plain.closed_algebra(matrices)
     exact = plain.rank([plain.apply(matrix, point, None) for matrix in algebra])
-    return len(certificate["brackets"]) == len(algebra) and exact == certificate["lie_dimension"]
+    rows = [plain.apply(plain.word_matrix(matrices, word), point, None) for word in certificate["brackets"]]
+    return plain.rank(rows) == len(rows) == exact == certificate["lie_dimension"]
 
 
 def _closure(certificate: dict[str, Any]) -> bool:
@@ -189,5 +185,3 @@ _CHECKS: dict[str, Callable[[dict[str, Any]], bool]] = {
     "matrix algebra": _matrix_algebra,
     "closure": _closure,
 }
-
-__all__ = ["check_certificate", "components", "seal"]

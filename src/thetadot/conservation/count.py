@@ -28,7 +28,7 @@ from thetadot.conservation.matrix_algebra import close, linear_action, orbit_row
 from thetadot.conservation.path_lift import PathLift
 from thetadot.conservation.potentials import count_potentials
 from thetadot.conservation.restricted import ZeroSumLift
-from thetadot.numerics.exact import PRIME, rank, rank_mod, require_prime
+from thetadot.numerics.exact import PRIME, pivots_mod, rank, rank_mod, require_prime
 
 METHODS = ("incidence", "column sums", "matrix algebra", "brackets and laws", "closure", "float64")
 _TRIALS = 2
@@ -310,8 +310,10 @@ def _by_matrices(question: _Question) -> dict[str, Any] | None:
         if dimension + law_rank != question.fields.size and dimension != len(algebra.words):
             return None
         point = point.tolist()
+    residues = (rows % PRIME).astype(np.int64)
+    words = [algebra.words[k] for k in pivots_mod(residues)]
     certify = _certifier(
-        question, "matrix algebra", dimension, law_rank, point=point, words=algebra.words, prime=PRIME
+        question, "matrix algebra", dimension, law_rank, point=point, words=words, prime=PRIME
     )
     return question.answer(dimension, known, "matrix algebra", ranks=ranks or (0,), certify=certify)
 

@@ -11,6 +11,7 @@ from thetadot.conservation.laws import Laws, no_laws
 from thetadot.conservation.lift import BlockLift, Lift, LinearLift, MonomialLift
 from thetadot.conservation.path_lift import PathLift
 from thetadot.conservation.polynomials import Polynomials, shifted
+from thetadot.conservation.potentials import components_of
 from thetadot.conservation.restricted import RestrictedLift, ZeroSumLift
 from thetadot.numerics.exact import PRIME, integral, null_space_mod, rank_mod
 
@@ -139,32 +140,58 @@ def _single(size: int, dead: tuple[int, ...]) -> Laws:
 
 
 def _twins(lift: PathLift) -> Laws:
-    """Σ_in θ_ua θ_ub − Σ_out θ_aw θ_bw of linear nodes a, b with equal neighbours through free edges."""
+    """Σ_in θ_ua θ_ub − Σ_out θ_aw θ_bw of linear nodes a, b with equal neighbours through free edges.
+
+    Frozen edges between linear nodes (a residual stream) make one node of them: then the sum runs over all of it.
+    """
     graph, (live, nodes) = lift.graph, lift.graph.live
+    edges = np.flatnonzero(live)
+    component, _ = components_of(graph, graph.tail[edges], graph.head[edges], graph.parameter[edges], nodes)
     uses = np.bincount(graph.parameter[live & (graph.parameter >= 0)], minlength=graph.size)
-    coefficients = np.broadcast_to(graph.coefficient, graph.tail.shape)
-    alike: dict[tuple, list[tuple[int, list[int], list[int]]]] = {}
-    for node in np.flatnonzero(graph.linear & nodes).tolist():
-        ends = []
-        for (order, starts), far in ((graph.in_edges, graph.tail), (graph.out_edges, graph.head)):
-            edges = [e for e in order[starts[node] : starts[node + 1]].tolist() if live[e]]
-            ends.append(sorted(edges, key=lambda e, far=far: int(far[e])))
-        edges = ends[0] + ends[1]
-        if any(graph.parameter[e] < 0 or uses[graph.parameter[e]] > 1 for e in edges):
-            continue
-        around = tuple((int(graph.tail[e]), float(coefficients[e])) for e in ends[0])
-        beyond = tuple((int(graph.head[e]), float(coefficients[e])) for e in ends[1])
-        alike.setdefault((around, beyond), []).append((node, *ends))
+    members: dict[int, list[int]] = {}
+    for node in np.flatnonzero(component >= 0).tolist():
+        members.setdefault(int(component[node]), []).append(node)
+    alike: dict[tuple, list[tuple[str, list[int], list[int]]]] = {}
+    for stream in members.values():
+        found = _surroundings(graph, live, uses, stream)
+        if found is not None:
+            signature, into, out = found
+            alike.setdefault(signature, []).append((graph.names[stream[0]], into, out))
     components, names = [], []
     for twins in alike.values():
         for k, (a, in_a, out_a) in enumerate(twins):
             for b, in_b, out_b in twins[k + 1 :]:
-                pairs = [(1, e, f) for e, f in zip(in_a, in_b, strict=True)]
-                pairs += [(-1, e, f) for e, f in zip(out_a, out_b, strict=True)]
-                parameters = [(s, graph.parameter[e], graph.parameter[f]) for s, e, f in pairs]
-                components.append([(s, _pair(*sorted((int(x), int(y))))) for s, x, y in parameters])
-                names.append(f"twins {graph.names[a]}, {graph.names[b]}")
+                pairs = [(1, x, y) for x, y in zip(in_a, in_b, strict=True)]
+                pairs += [(-1, x, y) for x, y in zip(out_a, out_b, strict=True)]
+                components.append([(sign, _pair(*sorted((x, y)))) for sign, x, y in pairs])
+                names.append(f"twins {a}, {b}")
     return Laws(Polynomials.from_terms(lift.size, components), names, proof="theorem")
+
+
+def _surroundings(graph, live, uses, stream: list[int]) -> tuple[tuple, list[int], list[int]] | None:
+    """What twins share (neighbours, constants, inner frozen edges), and the free parameters into and out of them."""
+    if not graph.linear[stream].all():
+        return None
+    stream = sorted(stream, key=lambda node: (int(graph.levels[node]), node))
+    place = {node: k for k, node in enumerate(stream)}
+    coefficients = np.broadcast_to(graph.coefficient, graph.tail.shape)
+    signature: list[tuple] = []
+    sides: tuple[list[int], list[int]] = ([], [])
+    for node in stream:
+        for side, ((order, starts), far) in enumerate(
+            ((graph.in_edges, graph.tail), (graph.out_edges, graph.head))
+        ):
+            edges = [e for e in order[starts[node] : starts[node + 1]].tolist() if live[e]]
+            for e in sorted(edges, key=lambda e, far=far: int(far[e])):
+                other, parameter = int(far[e]), int(graph.parameter[e])
+                if parameter < 0:
+                    signature.append(("frozen", side, place[node], place[other], float(coefficients[e])))
+                elif uses[parameter] > 1 or other in place:
+                    return None
+                else:
+                    signature.append(("free", side, place[node], other, float(coefficients[e])))
+                    sides[side].append(parameter)
+    return tuple(signature), *sides
 
 
 class Feeders(NamedTuple):

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -89,14 +89,17 @@ class PathGraph:
         coefficient: Float[np.ndarray, " E"] | None = None,
         linear: Sequence[int] | np.ndarray = (),
         size: int | None = None,
+        levels: Int[np.ndarray, " nodes"] | None = None,
     ) -> "PathGraph":
         """A graph of numbered nodes whose edges are given as arrays (for millions of them); not checked for parallel
         edges."""
         graph = cls.__new__(cls)
-        graph._set(names, inputs, outputs, tail, head, parameter, coefficient, linear, size)
+        graph._set(names, inputs, outputs, tail, head, parameter, coefficient, linear, size, levels)
         return graph
 
-    def _set(self, names, inputs, outputs, tail, head, parameter, coefficient, linear, size=None) -> None:
+    def _set(
+        self, names, inputs, outputs, tail, head, parameter, coefficient, linear, size=None, levels=None
+    ) -> None:
         self.names = names
         self.inputs, self.outputs = np.asarray(inputs, np.int64), np.asarray(outputs, np.int64)
         self.tail, self.head, self.parameter = tail, head, parameter
@@ -105,7 +108,7 @@ class PathGraph:
         self.linear = np.zeros(len(names), bool)
         self.linear[np.asarray(linear, np.int64)] = True
         self.size = int(parameter.max(initial=-1)) + 1 if size is None else size
-        self.levels = self._longest_ways()
+        self.levels = self._longest_ways() if levels is None else levels
 
     def _check(self) -> None:
         if np.isin(self.head, self.inputs).any():
@@ -165,23 +168,28 @@ class PathGraph:
         forward, backward = np.zeros(self.nodes, bool), np.zeros(self.nodes, bool)
         forward[self.inputs], backward[self.outputs] = True, True
         for _, edges in self.edges_by_level:
-            forward[self.head[edges][forward[self.tail[edges]]]] = True
+            reached = forward[self.tail[edges]]
+            forward[self.head[edges] if reached.all() else self.head[edges][reached]] = True
         for _, edges in reversed(self.edges_by_level):
             # Heads of one level are final before any edge into a lower level is looked at.
-            backward[self.tail[edges][backward[self.head[edges]]]] = True
+            reached = backward[self.head[edges]]
+            backward[self.tail[edges] if reached.all() else self.tail[edges][reached]] = True
         return forward[self.tail] & backward[self.head], forward & backward
 
     @functools.cached_property
-    def edges_by_level(self) -> list[tuple[int, np.ndarray]]:
-        """[(level, edges whose head has this level)], ascending."""
-        level = self.levels[self.head].astype(np.int16)
-        if level.size and np.all(level[1:] >= level[:-1]):
-            order, sorted_levels = np.arange(level.size), level
+    def edges_by_level(self) -> list[tuple[int, Any]]:
+        """[(level, edges whose head has this level)], ascending; the edges as indices or as a slice."""
+        level = self.levels.astype(np.int16)[self.head]
+        last = int(self.levels.max(initial=0))
+        if np.all(level[1:] >= level[:-1]):
+            cuts = np.searchsorted(level, np.arange(1, last + 2, dtype=np.int16))
+            parts: list[Any] = [slice(int(a), int(b)) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
         else:
             order = np.argsort(level, kind="stable")
-            sorted_levels = level[order]
-        cuts = np.searchsorted(sorted_levels, np.arange(1, int(self.levels.max(initial=0)) + 2))
-        return [(k + 1, order[a:b]) for k, (a, b) in enumerate(zip(cuts[:-1], cuts[1:], strict=True)) if b > a]
+            cuts = np.searchsorted(level[order], np.arange(1, last + 2, dtype=np.int16))
+            parts = [order[a:b] for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+        sizes = np.diff(cuts)
+        return [(k + 1, part) for k, part in enumerate(parts) if sizes[k]]
 
     @functools.cached_property
     def hidden(self) -> Int[np.ndarray, " H"]:
@@ -259,13 +267,15 @@ def layered_graph(widths: Sequence[int], bias: bool | str = False, *, linear: bo
         )
     starts = np.concatenate([[0], np.cumsum(widths)])
     one, tails, heads = int(starts[-1]), [], []
+    kind = np.int32 if starts[-1] < 2**31 else np.int64
     for layer in range(1, len(widths)):
         fan_in, fan_out = widths[layer - 1], widths[layer]
-        before, after = np.arange(fan_in) + starts[layer - 1], np.arange(fan_out) + starts[layer]
+        before = np.arange(starts[layer - 1], starts[layer], dtype=kind)
+        after = np.arange(starts[layer], starts[layer + 1], dtype=kind)
         tails.append(np.tile(before, fan_out))
         heads.append(np.repeat(after, fan_in))
         if bias is True or (bias == "hidden" and layer < len(widths) - 1):
-            tails.append(np.full(fan_out, one))
+            tails.append(np.full(fan_out, one, kind))
             heads.append(after)
     total = sum(part.size for part in tails)
     inputs = list(range(widths[0])) + ([one] if bias else [])
@@ -276,7 +286,8 @@ def layered_graph(widths: Sequence[int], bias: bool | str = False, *, linear: bo
         outputs,
         np.concatenate(tails),
         np.concatenate(heads),
-        np.arange(total),
+        np.arange(total, dtype=np.int32 if total < 2**31 else np.int64),
         linear=np.arange(starts[1], starts[-2]) if linear else (),
         size=total,
+        levels=np.concatenate([np.repeat(np.arange(len(widths)), widths), np.zeros(int(bool(bias)), np.int64)]),
     )

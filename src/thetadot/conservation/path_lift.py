@@ -257,11 +257,11 @@ class PathLift(Lift):
 
     @functools.cached_property
     def _forward_plan(self) -> list[tuple[np.ndarray, ...]]:
-        return [
-            _plan(edges, self.graph.head[edges])
-            for edges in (edges[self.graph.live[0][edges]] for _, edges in self.graph.edges_by_level)
-            if edges.size
-        ]
+        graph = self.graph
+        live = np.flatnonzero(graph.live[0])
+        level = graph.levels[graph.head[live]]
+        parts = [live[level == k] for k in range(1, int(level.max(initial=0)) + 1)]
+        return [_plan(edges, graph.head[edges]) for edges in parts if edges.size]
 
     @functools.cached_property
     def _backward_plan(self) -> list[tuple[np.ndarray, ...]]:

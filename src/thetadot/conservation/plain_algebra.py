@@ -90,11 +90,16 @@ def degree(a: Polynomial) -> int:
     return max((len(key) for key in a), default=0)
 
 
+def residue(number: Any, prime: int) -> int:
+    """An integer or a fraction modulo a prime."""
+    return number.numerator * pow(number.denominator, -1, prime) % prime
+
+
 def value(a: Polynomial, point: Sequence[int], prime: int) -> int:
     """a(point) modulo a prime."""
     total = 0
     for key, c in a.items():
-        term = c % prime if isinstance(c, int) else c.numerator * pow(c.denominator, -1, prime)
+        term = residue(c, prime)
         for variable in key:
             term = term * point[variable] % prime
         total += term
@@ -237,7 +242,7 @@ def apply(matrix: Matrix, point: Sequence[int], prime: int | None) -> list[int]:
     found = [0] * len(point)
     for (i, j), c in matrix.items():
         found[i] += c * (point[j] if j < len(point) else 1)
-    return [entry % prime for entry in found] if prime else found
+    return [residue(entry, prime) for entry in found] if prime else found
 
 
 def closed_algebra(matrices: list[Matrix]) -> list[Matrix]:

@@ -162,14 +162,10 @@ def picked_member(target: dict[str, Any], prime: int) -> Callable[[list[plain.Du
         whole: dict = {}
         for weight, entry in zip(weights, lifted, strict=True):
             for key, c in entry.items():
-                whole[key] = (whole.get(key, 0) + weight * _residue(c, prime)) % prime
+                whole[key] = (whole.get(key, 0) + weight * plain.residue(c, prime)) % prime
         return _dual_gradient(whole, state, size, prime)
 
     return gradient
-
-
-def _residue(c: Any, prime: int) -> int:
-    return c % prime if isinstance(c, int) else c.numerator * pow(c.denominator, -1, prime) % prime
 
 
 def _for_picks(target: dict[str, Any]) -> list[plain.Polynomial]:
@@ -188,7 +184,7 @@ def _graph_of(target: dict[str, Any]) -> dict[str, Any] | None:
 def _dual_value(polynomial: plain.Polynomial, state: list[plain.Dual], prime: int) -> plain.Dual:
     total: plain.Dual = [0]
     for key, c in polynomial.items():
-        term = [_residue(c, prime)]
+        term = [plain.residue(c, prime)]
         for variable in key:
             term = plain.dual_multiply(term, state[variable], prime)
         total = plain.dual_add(total, term, prime)
@@ -209,7 +205,7 @@ def _dual_gradient(polynomial: dict, state: list[plain.Dual], size: int, prime: 
 def _momentum_member(target: dict[str, Any], prime: int):
     below = picked_member(target["lift"], prime)
     size = size_of(target["lift"])
-    friction = _residue(Fraction(*target["friction"]), prime)
+    friction = plain.residue(Fraction(*target["friction"]), prime)
 
     def member(state: list[plain.Dual], picks: Picks) -> list[plain.Dual]:
         drift = picks(1)[0]
@@ -228,7 +224,7 @@ def _network_member(target: dict[str, Any], prime: int):
     nodes, outer = range(graph["nodes"]), {*graph["inputs"], *graph["outputs"]}
     hidden = [node for node in nodes if node not in outer]
     linear = set(graph["linear"])
-    edges = [(t, h, k, _residue(Fraction(c), prime)) for t, h, k, c in graph["edges"]]
+    edges = [(t, h, k, plain.residue(Fraction(c), prime)) for t, h, k, c in graph["edges"]]
     order = _topological(graph)
     zero_sum = target["kind"] == "zero-sum"
 

@@ -33,7 +33,8 @@ class Potentials(NamedTuple):
 
 def potentials_of(graph: PathGraph) -> Potentials:
     """The rescalings of a graph whose hidden nodes are all gated; O(edges) without tied edges."""
-    above, below, parameter, component, count = _trainable_ends(graph)
+    tail, head, parameter, component, count = _trainable_edges(graph)
+    above, below = component[head], component[tail]
     dead = np.ones(graph.size, bool)
     dead[parameter] = False
     first, extra = _first_edges(parameter, graph.size)
@@ -53,28 +54,29 @@ def potentials_of(graph: PathGraph) -> Potentials:
 
 def count_potentials(graph: PathGraph) -> tuple[int, int]:
     """(rescalings, dead parameters) of a graph whose hidden nodes are all gated, without listing them."""
-    above, below, parameter, _, count = _trainable_ends(graph)
+    tail, head, parameter, component, count = _trainable_edges(graph)
     uses = np.bincount(parameter, minlength=graph.size)
     dead = int(np.sum(uses == 0))
     if uses.max(initial=0) <= 1:
         return count, dead
     first, extra = _first_edges(parameter, graph.size)
+    above, below = component[head], component[tail]
     return len(_tied_basis(above, below, parameter, extra, first, graph.size, count)), dead
 
 
-def _trainable_ends(graph: PathGraph) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
-    """Components at head and tail of the live trainable edges, their parameters; component of nodes, their number."""
+def _trainable_edges(graph: PathGraph) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
+    """Tails, heads and parameters of the live trainable edges; component of each node, number of components."""
     live, live_nodes = graph.live
     edges = slice(None) if live.all() else np.flatnonzero(live)
     tail, head, parameter = graph.tail[edges], graph.head[edges], graph.parameter[edges]
-    component, count = _components(graph, tail, head, parameter, live_nodes)
+    component, count = components_of(graph, tail, head, parameter, live_nodes)
     trainable = parameter >= 0
     if not trainable.all():
         tail, head, parameter = tail[trainable], head[trainable], parameter[trainable]
-    return component[head], component[tail], parameter, component, count
+    return tail, head, parameter, component, count
 
 
-def _components(graph, tail, head, parameter, live_nodes) -> tuple[np.ndarray, int]:
+def components_of(graph, tail, head, parameter, live_nodes) -> tuple[np.ndarray, int]:
     """Component of each node under frozen edges: −1 if grounded or dead, else a number in the order of nodes."""
     component = np.full(graph.nodes, -1, np.int64)
     hidden = np.zeros(graph.nodes, bool)
