@@ -132,20 +132,27 @@ def real_bracket_rows(
 
 
 def numerical_rank(rows: Float[np.ndarray, "m n"]) -> tuple[int, float]:
-    """(rank, gap) of rows, each normalised first: cut at the widest gap between neighbouring singular values.
+    """(rank, gap) of a matrix by `null_space`."""
+    rank, gap, _ = null_space(rows)
+    return rank, gap
 
-    Singular values below rounding count as its size; the gap is their ratio at the cut. No rows: (0, inf).
+
+def null_space(rows: Float[np.ndarray, "m n"]) -> tuple[int, float, Float[np.ndarray, "k n"]]:
+    """(rank, gap, orthonormal null vectors) of rows, each normalised first: cut at the widest gap between neighbouring
+    singular values.
+
+    Singular values below rounding count as its size; the gap is their ratio at the cut. A zero matrix: (0, inf, I).
     """
     norms = np.linalg.norm(rows, axis=1)
     rows = rows[norms > 0] / norms[norms > 0][:, None]
     if not rows.size:
-        return 0, float("inf")
-    values = np.linalg.svd(rows, compute_uv=False)
+        return 0, float("inf"), np.eye(rows.shape[1])
+    _, values, vectors = np.linalg.svd(rows)
     floor = values[0] * max(rows.shape) * np.finfo(float).eps
     padded = np.maximum(np.append(values, 0.0), floor)
     ratios = padded[:-1] / padded[1:]
     rank = int(np.argmax(ratios)) + 1
-    return rank, float(ratios[rank - 1])
+    return rank, float(ratios[rank - 1]), vectors[rank:]
 
 
 def grow_real(

@@ -138,7 +138,9 @@ class _Question:
     @functools.cached_property
     def dead(self) -> tuple[int, ...]:
         lift = self.lift.lift if isinstance(self.lift, ZeroSumLift) else self.lift
-        return rescalings_of(lift).dead if isinstance(lift, (PathLift, MonomialLift)) else ()
+        if isinstance(lift, MonomialLift):
+            return rescalings_of(lift).dead
+        return lift.dead if isinstance(lift, PathLift) else ()
 
     def answer(self, lie_dimension: int, known: int, method: str, **changes: Any) -> dict[str, Any]:
         """The arguments of a proved `LawCount`, with changes."""

@@ -56,7 +56,10 @@ class PathLift(Lift):
     @functools.cached_property
     def dead(self) -> tuple[int, ...]:
         """Parameters on no path: their gradient vanishes, each is a law by itself."""
-        return tuple(np.flatnonzero(self._potentials.dead).tolist())
+        graph, (live, _) = self.graph, self.graph.live
+        parameters = graph.parameter if live.all() else graph.parameter[live]
+        uses = np.bincount(parameters[parameters >= 0], minlength=self.size)
+        return tuple(np.flatnonzero(uses == 0).tolist())
 
     @functools.cached_property
     def _potentials(self) -> Potentials:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse
-from jaxtyping import Bool, Int
+from jaxtyping import Int
 
 from thetadot.conservation.errors import GraphError
 from thetadot.conservation.path_graph import PathGraph
@@ -23,33 +23,27 @@ class Potentials(NamedTuple):
     Attributes:
         matrix: csr (P, laws), integers: one rescaling a column; rows of dead parameters are zero.
         nodes: for each column the number of the first node whose potential is not zero.
-        dead: (P,) mask of parameters on no path.
     """
 
     matrix: scipy.sparse.csr_array
     nodes: Int[np.ndarray, " laws"]
-    dead: Bool[np.ndarray, " P"]
 
 
 def potentials_of(graph: PathGraph) -> Potentials:
     """The rescalings of a graph whose hidden nodes are all gated; O(edges) without tied edges."""
     tail, head, parameter, component, count = _trainable_edges(graph)
     above, below = component[head], component[tail]
-    dead = np.ones(graph.size, bool)
-    dead[parameter] = False
     first, extra = _first_edges(parameter, graph.size)
     differences = _differences(above[first], below[first], parameter[first], (graph.size, count))
     representative = np.zeros(count, np.int64)
     owned = np.flatnonzero(component >= 0)[::-1]
     representative[component[owned]] = owned
     if extra.size == 0:
-        return Potentials(differences, representative, dead)
+        return Potentials(differences, representative)
     basis = _tied_basis(above, below, parameter, extra, first, graph.size, count)
     columns = scipy.sparse.csr_array(basis.T)
     leading = np.array([int(np.argmax(row != 0)) for row in basis], np.int64)
-    return Potentials(
-        scipy.sparse.csr_array(differences @ columns), representative[leading], dead
-    )
+    return Potentials(scipy.sparse.csr_array(differences @ columns), representative[leading])
 
 
 def count_potentials(graph: PathGraph) -> tuple[int, int]:
