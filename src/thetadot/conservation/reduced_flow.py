@@ -56,6 +56,7 @@ from thetadot.problems.chain import Chain
 COORDINATES = ("auto", "closed", "augmented", "gauge", "paths")
 _MOST_STEPS = 20_000
 _MOST_FLIPS = 5
+_PROBE_STEPS = 4000
 _RELAXED = 1e-8
 _RANK_FLOOR = 1e-7
 
@@ -428,7 +429,7 @@ def _follow(
         if path.outcome is Outcome.REACHED_TIME:
             break
         if path.outcome is not Outcome.EVENT:
-            status = _why_stopped(problem, thetas, path)
+            status = _why_stopped(problem, thetas, path, float(rows[-1]))
             break
         moment = path.events[-1]
         seen.append((now + moment.time, moment.name))
@@ -495,7 +496,7 @@ def _flips(problem: Any, thetas: np.ndarray | None) -> int | None:
     return None if patterns is None else int(np.sum(patterns[1:] != patterns[:-1]))
 
 
-def _why_stopped(problem: Any, thetas: list, path: Path) -> ReducedStatus:
+def _why_stopped(problem: Any, thetas: list, path: Path, horizon: float) -> ReducedStatus:
     """SLIDING if full training from the last row flips one neuron at one sample again and again."""
     if path.outcome is not Outcome.REACHED_STEPS or thetas[-1] is None or not len(thetas[-1]):
         return ReducedStatus.STOPPED
@@ -504,9 +505,9 @@ def _why_stopped(problem: Any, thetas: list, path: Path) -> ReducedStatus:
     probe = integrate(
         training_flow(problem),
         jnp.asarray(thetas[-1][-1]),
-        until=Until(steps=500, time=max(float(path.ts[-1]), 1e-6) * 2 + 1.0),
-        rtol=1e-8,
-        atol=1e-10,
+        until=Until(steps=_PROBE_STEPS, time=2 * horizon),
+        rtol=1e-6,
+        atol=1e-8,
         solver="Dopri5",
         saves="steps",
         progress=False,
