@@ -1,8 +1,10 @@
 """Conservation: laws that training keeps, certificates of their number, and the smaller dynamics they leave."""
 
 from thetadot.conservation.architecture import lift_of
+from thetadot.conservation.balance import Imbalance, imbalance, relaxed_balanced_init
 from thetadot.conservation.certificate import check_certificate
 from thetadot.conservation.count import CountStatus, LawCount, count_laws
+from thetadot.conservation.drift import LawDrift, LawStatus, LawSteps, law_drift, law_steps, ledger
 from thetadot.conservation.errors import (
     ConservationError,
     CyclicGraphError,
@@ -18,6 +20,16 @@ from thetadot.conservation.errors import (
     ZeroWeightError,
 )
 from thetadot.conservation.fields import VectorFields, gradient_fields, mirror_fields, momentum_fields
+from thetadot.conservation.figures import (
+    plot_imbalance,
+    plot_kernel,
+    plot_law_count,
+    plot_law_drift,
+    plot_law_steps,
+    plot_neural_ode_invariant,
+    plot_reduced,
+)
+from thetadot.conservation.kernel import KernelStatus, KernelTest, kernel_test, lift_metric
 from thetadot.conservation.known_laws import known_laws
 from thetadot.conservation.laws import Laws
 from thetadot.conservation.lift import (
@@ -29,6 +41,91 @@ from thetadot.conservation.lift import (
     PolynomialLift,
     attention_lift,
 )
+from thetadot.conservation.linear_reduction import augmented_linear_field, relaxed_linear_field
+from thetadot.conservation.neural_ode import LinearNeuralODE, Profile, neural_ode_field
 from thetadot.conservation.path_graph import Edge, PathGraph, layered_graph
 from thetadot.conservation.path_lift import PathLift
-from thetadot.conservation.restricted import RestrictedLift, zero_sum
+from thetadot.conservation.polynomial_laws import PolynomialLaws, polynomial_laws
+from thetadot.conservation.recover import Recovery, RecoveryStatus, rebalance, recover
+from thetadot.conservation.reduced_flow import Comparison, ReducedPath, ReducedStatus, compare, reduced_flow
+from thetadot.conservation.restricted import RestrictedLift, ZeroSumLift, zero_sum
+from thetadot.conservation.study import ConservationResult, Options, analyse
+
+__all__ = [
+    "BlockLift",
+    "Comparison",
+    "ConservationError",
+    "ConservationResult",
+    "CountStatus",
+    "CyclicGraphError",
+    "Edge",
+    "FunctionLift",
+    "GraphError",
+    "Imbalance",
+    "InfeasibleImbalanceError",
+    "KernelStatus",
+    "KernelTest",
+    "LawCount",
+    "LawDrift",
+    "LawStatus",
+    "LawSteps",
+    "Laws",
+    "Lift",
+    "LinearLift",
+    "LinearNeuralODE",
+    "MonomialLift",
+    "NotALawError",
+    "NotPolynomialError",
+    "NotRelaxedBalancedError",
+    "Options",
+    "PathExplosionError",
+    "PathGraph",
+    "PathLift",
+    "PolynomialLaws",
+    "PolynomialLift",
+    "Profile",
+    "RankAmbiguousWarning",
+    "RankDropError",
+    "Recovery",
+    "RecoveryStatus",
+    "ReducedPath",
+    "ReducedStatus",
+    "RestrictedLift",
+    "UnsupportedArchitectureError",
+    "VectorFields",
+    "ZeroSumLift",
+    "ZeroWeightError",
+    "analyse",
+    "attention_lift",
+    "augmented_linear_field",
+    "check_certificate",
+    "compare",
+    "count_laws",
+    "gradient_fields",
+    "imbalance",
+    "kernel_test",
+    "known_laws",
+    "law_drift",
+    "law_steps",
+    "layered_graph",
+    "ledger",
+    "lift_metric",
+    "lift_of",
+    "mirror_fields",
+    "momentum_fields",
+    "neural_ode_field",
+    "plot_imbalance",
+    "plot_kernel",
+    "plot_law_count",
+    "plot_law_drift",
+    "plot_law_steps",
+    "plot_neural_ode_invariant",
+    "plot_reduced",
+    "polynomial_laws",
+    "rebalance",
+    "recover",
+    "reduced_flow",
+    "relaxed_balanced_init",
+    "relaxed_linear_field",
+    "zero_sum",
+]

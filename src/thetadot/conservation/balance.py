@@ -60,9 +60,7 @@ def imbalance(lift: Lift, theta: Float[Array | np.ndarray, " P"], tolerance: flo
 def gaps_of(lift: LinearLift, theta: Float[np.ndarray, " P"]) -> list[Float[np.ndarray, "n n"]]:
     """[C_1, …, C_{L−1}]."""
     factors = lift.factors(np.asarray(theta, float))
-    return [
-        above.T @ above - below @ below.T for below, above in zip(factors[:-1], factors[1:], strict=True)
-    ]
+    return [above.T @ above - below @ below.T for below, above in zip(factors[:-1], factors[1:], strict=True)]
 
 
 def offsets_of(imbalances: Sequence[float] | np.ndarray) -> Float[np.ndarray, " L"]:
@@ -98,7 +96,9 @@ def relaxed_balanced_init(
     keys = jax.random.split(key, lift.depth + 2)
     heights = np.asarray(jax.random.uniform(keys[-1], (narrow,), minval=0.5, maxval=1.5))
     through = offsets.max() + scale**2 * heights
-    squares = [np.zeros((above, below)) for below, above in zip(lift.widths[:-1], lift.widths[1:], strict=True)]
+    squares = [
+        np.zeros((above, below)) for below, above in zip(lift.widths[:-1], lift.widths[1:], strict=True)
+    ]
     for layer, square in enumerate(squares):
         square[np.arange(narrow), np.arange(narrow)] = through - offsets[layer]
     for extra in range(narrow, max(lift.widths)):
@@ -107,9 +107,7 @@ def relaxed_balanced_init(
             for start, stop, x in _segments(int(run[0]), int(run[-1]), offsets, lift):
                 for layer in range(start, stop):
                     squares[layer][extra, extra] = x - offsets[layer]
-    frames = [
-        _orthogonal(frame_key, width) for frame_key, width in zip(keys[:-1], lift.widths, strict=True)
-    ]
+    frames = [_orthogonal(frame_key, width) for frame_key, width in zip(keys[:-1], lift.widths, strict=True)]
     factors = [
         frames[layer + 1] @ np.sqrt(np.maximum(square, 0.0)) @ frames[layer].T
         for layer, square in enumerate(squares)

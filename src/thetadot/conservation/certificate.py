@@ -128,7 +128,10 @@ def _brackets_and_laws(certificate: dict[str, Any]) -> bool:
         return member(state, lambda count: splitmix(label, count, prime))
 
     rows = [
-        [entry[0] for entry in plain.bracket(evaluate, word, [[x % prime] for x in certificate["point"]], prime)]
+        [
+            entry[0]
+            for entry in plain.bracket(evaluate, word, [[x % prime] for x in certificate["point"]], prime)
+        ]
         for word in certificate["brackets"]
     ]
     ranks = plain.rank_mod(rows, prime), _law_rank(certificate, certificate["point"], prime)
@@ -151,7 +154,8 @@ def _matrix_algebra(certificate: dict[str, Any]) -> bool:
     matrices = [plain.affine_matrix(field) for field in fields]
     if not certificate["local"]:
         rows = [
-            plain.apply(plain.word_matrix(matrices, word), residues, prime) for word in certificate["brackets"]
+            plain.apply(plain.word_matrix(matrices, word), residues, prime)
+            for word in certificate["brackets"]
         ]
         dimension = certificate["lie_dimension"]
         reached = plain.rank_mod(rows, prime) == len(rows) == dimension

@@ -185,14 +185,16 @@ def _adjugate(matrix: list[list[Any]]) -> tuple[Any, list[list[Any]]]:
             trace = trace + moved[i][i]
         coefficient = -_divided(trace, k)
         if k < r:
-            current = [
-                [moved[i][j] + (coefficient if i == j else zero) for j in range(r)] for i in range(r)
-            ]
+            current = [[moved[i][j] + (coefficient if i == j else zero) for j in range(r)] for i in range(r)]
     sign = 1 if r % 2 else -1
     return -sign * coefficient, [[sign * entry for entry in row] for row in current]
 
 
 def _divided(polynomial: Any, k: int) -> Any:
-    return polynomial if k == 1 else polynomial.context().from_dict(
-        {exponents: int(c) // k for exponents, c in polynomial.to_dict().items()}
+    return (
+        polynomial
+        if k == 1
+        else polynomial.context().from_dict(
+            {exponents: int(c) // k for exponents, c in polynomial.to_dict().items()}
+        )
     )

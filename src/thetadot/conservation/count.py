@@ -327,7 +327,9 @@ def _by_blocks(question: _Question) -> dict[str, Any]:
     thetas = lift.parts(question.theta) if question.theta is not None else [None] * len(lift.lifts)
     options = {"max_depth": question.max_depth, "max_size": question.max_size}
     options |= {"seed": question.seed, "prime": question.prime}
-    counts = [count_laws(block, theta=theta, **options) for block, theta in zip(lift.lifts, thetas, strict=True)]
+    counts = [
+        count_laws(block, theta=theta, **options) for block, theta in zip(lift.lifts, thetas, strict=True)
+    ]
     order = (CountStatus.PROVED, CountStatus.CLOSED, CountStatus.OPEN)
     status = max((count.status for count in counts), key=order.index)
     depth = max(len(count.ranks) for count in counts)
@@ -385,9 +387,7 @@ def _by_brackets(question: _Question, closure: bool, only_closure: bool) -> dict
         proof = prove_closure(fields, len(growth.rows), question.seed)
         if proof is not None:
             certify = _certifier(question, "closure", proof.dimension, law_rank, words=proof.words)
-            return question.answer(
-                proof.dimension, known, "closure", ranks=growth.ranks, certify=certify
-            )
+            return question.answer(proof.dimension, known, "closure", ranks=growth.ranks, certify=certify)
     open_ = {
         "lower": lower, "upper": size - best, "ranks": growth.ranks or (0,), "status": CountStatus.OPEN,
         "laws": None, "extra": None, "error_probability": None,
@@ -465,5 +465,11 @@ def _by_floats(question: _Question) -> dict[str, Any]:
 
 def _certifier(question: _Question, method: str, lie_dimension: int, law_rank: int, **more: Any) -> Callable:
     return lambda: certificate_of(
-        question.fields, question.laws, method, lie_dimension, law_rank, local=question.theta is not None, **more
+        question.fields,
+        question.laws,
+        method,
+        lie_dimension,
+        law_rank,
+        local=question.theta is not None,
+        **more,
     )

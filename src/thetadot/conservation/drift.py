@@ -132,8 +132,10 @@ def law_scales(laws: Laws, states: Float[np.ndarray, "S n"]) -> Float[np.ndarray
     for row in padded:
         products = np.prod(row[table.factors], axis=1) if len(laws) else np.zeros(0)
         largest = np.maximum(largest, sums @ products)
-    growth = 1.0 if laws.rates is None else np.exp(
-        np.max(states[:, :1] * np.array([float(rate) for rate in laws.rates]), axis=0)
+    growth = (
+        1.0
+        if laws.rates is None
+        else np.exp(np.max(states[:, :1] * np.array([float(rate) for rate in laws.rates]), axis=0))
     )
     scales = largest / np.abs(laws.scales) * growth
     return np.where(scales > 0, scales, 1.0)
@@ -165,9 +167,11 @@ def _floor(laws: Laws, forms, norms, stacked, state: np.ndarray, drift: np.ndarr
     gram = (gradients @ gradients.T).toarray()
     c = np.linalg.lstsq(gram, drift, rcond=1e-10)[0]
     size = forms[0].shape[0]
-    combined = abs(scipy.sparse.csr_array(
-        scipy.sparse.kron(scipy.sparse.csr_array(c[None, :]), scipy.sparse.eye_array(size)) @ stacked
-    ))
+    combined = abs(
+        scipy.sparse.csr_array(
+            scipy.sparse.kron(scipy.sparse.csr_array(c[None, :]), scipy.sparse.eye_array(size)) @ stacked
+        )
+    )
     a, b = combined.sum(axis=1).max(), np.linalg.norm(gradients.T @ c)
     return max(best, float(_distance(np.abs(c @ drift), b, a)))
 

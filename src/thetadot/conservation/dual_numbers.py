@@ -94,7 +94,9 @@ class DualRing:
             total = (total + (high << 16) + low) % self.prime
         return total
 
-    def segment_sum(self, terms: Numbers, order: np.ndarray, starts: np.ndarray, filled: np.ndarray, size: int):
+    def segment_sum(
+        self, terms: Numbers, order: np.ndarray, starts: np.ndarray, filled: np.ndarray, size: int
+    ):
         """Sums over groups of the last axis: `terms[..., order]` starts group `filled[i]` at `starts[i]`."""
         total = np.zeros((*terms.shape[:-1], size), np.int64)
         if order.size:

@@ -42,7 +42,9 @@ def rescalings_of(lift: Lift) -> Rescalings:
     found = [integral(row) for row in null_space_mod(exponents[:, live])]
     vectors = np.array([row for row in found if row is not None], dtype=np.int64).reshape(-1, live.size)
     if len(vectors) != len(found) or np.any(exponents[:, live] @ vectors.T):
-        raise ConservationError("the rescalings of these exponents are no small integers: reduce the exponents")
+        raise ConservationError(
+            "the rescalings of these exponents are no small integers: reduce the exponents"
+        )
     basis = np.zeros((lift.size, len(vectors)), np.int64)
     basis[live] = vectors.T
     names = [f"rescaling {k}" for k in range(len(vectors))]
@@ -267,9 +269,7 @@ def _momentum(fields: MomentumFields) -> Laws:
 def _mirror(fields: MirrorFields) -> Laws:
     """Σ_k y_kθ_k for every rescaling y, if g⁻¹ = diag(θ); none for other metrics."""
     lift, table = fields.lift, fields.table
-    plain = table.degree == 1 and all(
-        terms == [(1, ((k, 1),))] for k, terms in enumerate(table.terms)
-    )
+    plain = table.degree == 1 and all(terms == [(1, ((k, 1),))] for k, terms in enumerate(table.terms))
     if isinstance(lift, LinearLift) and plain:
         from thetadot.conservation.path_graph import layered_graph
 

@@ -224,9 +224,7 @@ class MonomialLift(Lift):
     def __init__(self, exponents: Any, coefficients: Any = None):
         matrix = scipy.sparse.csr_array(exponents)
         if matrix.ndim != 2 or np.any(matrix.data < 0) or np.any(matrix.data != np.round(matrix.data)):
-            raise NotPolynomialError(
-                "exponents must be a matrix of whole numbers ≥ 0, one row per component"
-            )
+            raise NotPolynomialError("exponents must be a matrix of whole numbers ≥ 0, one row per component")
         self.exponents = matrix.astype(np.int64)
         self.exponents.eliminate_zeros()
         scale = np.ones(self.exponents.shape[0]) if coefficients is None else np.asarray(coefficients, float)
@@ -328,9 +326,7 @@ class BlockLift(Lift):
 
     def __call__(self, theta: Float[Array, " P"]) -> Float[Array, " d"]:
         """The blocks' values, one after another."""
-        return jnp.concatenate(
-            [lift(part) for lift, part in zip(self.lifts, self.parts(theta), strict=True)]
-        )
+        return jnp.concatenate([lift(part) for lift, part in zip(self.lifts, self.parts(theta), strict=True)])
 
     @property
     def cotangent_size(self) -> int:

@@ -20,9 +20,7 @@ _ROOT_STEPS = 80
 Gradient = Callable[[Float[Array, "n m"]], Float[Array, "n m"]]
 
 
-def heights_above(
-    squares: Float[Array, " k"], depths: Float[Array | np.ndarray, " L"]
-) -> Float[Array, " k"]:
+def heights_above(squares: Float[Array, " k"], depths: Float[Array | np.ndarray, " L"]) -> Float[Array, " k"]:
     """y ≥ 0 with Π_i(y + depths_i) = squares, depths ≥ 0 and one of them 0: Newton from above, monotone."""
     depths = jnp.asarray(depths)
     order = depths.shape[0]

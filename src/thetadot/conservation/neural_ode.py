@@ -92,7 +92,9 @@ class LinearNeuralODE(eqx.Module):
         """dA(s)/dt = −Φ(1,s)ᵀ G Φ(s,0)ᵀ with G = ∇f(Z)."""
         states = self.transition(A)
         end = states[-1]
-        onward = jnp.swapaxes(jnp.linalg.solve(jnp.swapaxes(states, 1, 2), jnp.swapaxes(end[None], 1, 2)), 1, 2)
+        onward = jnp.swapaxes(
+            jnp.linalg.solve(jnp.swapaxes(states, 1, 2), jnp.swapaxes(end[None], 1, 2)), 1, 2
+        )
         slope = gradient(end)
         return -jnp.swapaxes(onward, 1, 2) @ slope[None] @ jnp.swapaxes(states, 1, 2)
 
@@ -121,7 +123,9 @@ class LinearNeuralODE(eqx.Module):
         """
         omega, start = jnp.asarray(skew), jnp.asarray(symmetric)
         if not (bool(jnp.allclose(omega, -omega.T)) and bool(jnp.allclose(start, start.T))):
-            raise ConservationError("skew must be skew-symmetric and symmetric symmetric: take (M − Mᵀ)/2, (M + Mᵀ)/2")
+            raise ConservationError(
+                "skew must be skew-symmetric and symmetric symmetric: take (M − Mᵀ)/2, (M + Mᵀ)/2"
+            )
         turns = jax.vmap(lambda s: jax.scipy.linalg.expm(s * omega))(self.positions)
         grown = jnp.broadcast_to(jnp.asarray(imbalance_integral), (self.nodes,))
         middle = start[None] + grown[:, None, None] * jnp.eye(self.width)[None]

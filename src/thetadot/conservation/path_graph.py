@@ -262,7 +262,7 @@ def layered_graph(widths: Sequence[int], bias: bool | str = False, *, linear: bo
     """
     if len(widths) < 2 or min(widths) < 1 or bias not in (True, False, "hidden"):
         raise GraphError(
-            f'widths is {tuple(widths)} and bias {bias!r}: expected two or more positive widths, and True, '
+            f"widths is {tuple(widths)} and bias {bias!r}: expected two or more positive widths, and True, "
             'False or "hidden"'
         )
     starts = np.concatenate([[0], np.cumsum(widths)])
@@ -289,5 +289,7 @@ def layered_graph(widths: Sequence[int], bias: bool | str = False, *, linear: bo
         np.arange(total, dtype=np.int32 if total < 2**31 else np.int64),
         linear=np.arange(starts[1], starts[-2]) if linear else (),
         size=total,
-        levels=np.concatenate([np.repeat(np.arange(len(widths)), widths), np.zeros(int(bool(bias)), np.int64)]),
+        levels=np.concatenate(
+            [np.repeat(np.arange(len(widths)), widths), np.zeros(int(bool(bias)), np.int64)]
+        ),
     )

@@ -157,7 +157,9 @@ def dual_multiply(a: Dual, b: Dual, prime: int) -> Dual:
         return [x * b[0] % prime for x in a]
     half = len(a) // 2
     low = dual_multiply(a[:half], b[:half], prime)
-    mixed = zip(dual_multiply(a[:half], b[half:], prime), dual_multiply(a[half:], b[:half], prime), strict=True)
+    mixed = zip(
+        dual_multiply(a[:half], b[half:], prime), dual_multiply(a[half:], b[:half], prime), strict=True
+    )
     return low + [(x + y) % prime for x, y in mixed]
 
 

@@ -53,7 +53,7 @@ def components(target: dict[str, Any]) -> list[plain.Polynomial]:
         inputs, outputs = below["widths"][0], below["widths"][-1]
         whole = components(below)
         last = whole[(outputs - 1) * inputs :]
-        return [plain.add(entry, last[k % inputs], -1) for k, entry in enumerate(whole[: -inputs])]
+        return [plain.add(entry, last[k % inputs], -1) for k, entry in enumerate(whole[:-inputs])]
     by_key = _path_components(below)
     rests = list(dict.fromkeys(key[1:] for key in by_key))
     differences = []
@@ -137,7 +137,9 @@ def generators(target: dict[str, Any]) -> list[list[plain.Polynomial]]:
     return [_gradient(entry, size_of(target)) for entry in components(target)]
 
 
-def picked_member(target: dict[str, Any], prime: int) -> Callable[[list[plain.Dual], Picks], list[plain.Dual]]:
+def picked_member(
+    target: dict[str, Any], prime: int
+) -> Callable[[list[plain.Dual], Picks], list[plain.Dual]]:
     """(state, picks) → the member of the family that `picks(count)` chooses, over nested dual numbers."""
     kind = target["kind"]
     if kind == "momentum":

@@ -80,13 +80,9 @@ def polynomial_laws(
     except PathExplosionError:
         system = _sampled(lift, monomials)
         vectors, proof = _integer_null_space(system), "random"
-    components = [
-        [(c, _powers(monomials[k])) for k, c in enumerate(vector) if c] for vector in vectors
-    ]
+    components = [[(c, _powers(monomials[k])) for k, c in enumerate(vector) if c] for vector in vectors]
     table = Polynomials.from_terms(lift.size, components)
-    symbols = (
-        lift.symbols if isinstance(lift, PolynomialLift) else sympy.symbols(f"theta_0:{lift.size}")
-    )
+    symbols = lift.symbols if isinstance(lift, PolynomialLift) else sympy.symbols(f"theta_0:{lift.size}")
     expressions = tuple(table.as_sympy(symbols))
     laws = Laws(table, [str(e) for e in expressions], proof="identity" if proof == "identity" else "")
     shape = (int(system.shape[0]), len(monomials))

@@ -56,9 +56,7 @@ class Polynomials:
         if any(abs(value) >= 2**62 for *_, value in gathered):
             raise NotPolynomialError("a coefficient exceeds 2**62: scale the expressions down")
         owner = np.array([number for number, *_ in gathered], np.int64)
-        return cls(
-            size, len(components), owner, factors, np.array([v for *_, v in gathered], np.int64)
-        )
+        return cls(size, len(components), owner, factors, np.array([v for *_, v in gathered], np.int64))
 
     @classmethod
     def from_expressions(

@@ -572,6 +572,4 @@ def compare(lift: Lift, path: Path | Any, reduced: ReducedPath) -> Comparison:
     error = np.linalg.norm(full - reduced.lifted, axis=1) / norm
     changes = int(np.sum(np.sign(thetas[1:]) != np.sign(thetas[:-1])))
     maximum = float(error.max(initial=0.0))
-    return Comparison(
-        reduced.times, error, maximum, full, reduced.lifted, changes, reduced.activation_flips
-    )
+    return Comparison(reduced.times, error, maximum, full, reduced.lifted, changes, reduced.activation_flips)

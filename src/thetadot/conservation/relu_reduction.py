@@ -34,7 +34,9 @@ class Context(NamedTuple):
     directions: Float[Array, "H i"]
 
 
-def products_of(chain: Chain, theta: Float[Array, " P"]) -> tuple[Products, Float[Array, " H"], Float[Array, "H i"]]:
+def products_of(
+    chain: Chain, theta: Float[Array, " P"]
+) -> tuple[Products, Float[Array, " H"], Float[Array, "H i"]]:
     """(state, levels c_j, unit directions of v_j) of parameters.
 
     Raises:
