@@ -3,7 +3,7 @@
 from thetadot.conservation.architecture import lift_of
 from thetadot.conservation.balance import Imbalance, imbalance, relaxed_balanced_init
 from thetadot.conservation.certificate import check_certificate
-from thetadot.conservation.count import CountStatus, LawCount, count_laws
+from thetadot.conservation.count import count_laws
 from thetadot.conservation.drift import LawDrift, LawStatus, LawSteps, law_drift, law_steps, ledger
 from thetadot.conservation.errors import (
     ConservationError,
@@ -31,6 +31,7 @@ from thetadot.conservation.figures import (
 )
 from thetadot.conservation.kernel import KernelStatus, KernelTest, kernel_test, lift_metric
 from thetadot.conservation.known_laws import known_laws
+from thetadot.conservation.law_count import CountStatus, LawCount
 from thetadot.conservation.laws import Laws
 from thetadot.conservation.lift import (
     BlockLift,
@@ -47,7 +48,8 @@ from thetadot.conservation.path_graph import Edge, PathGraph, layered_graph
 from thetadot.conservation.path_lift import PathLift
 from thetadot.conservation.polynomial_laws import PolynomialLaws, polynomial_laws
 from thetadot.conservation.recover import Recovery, RecoveryStatus, rebalance, recover
-from thetadot.conservation.reduced_flow import Comparison, ReducedPath, ReducedStatus, compare, reduced_flow
+from thetadot.conservation.reduced_flow import reduced_flow
+from thetadot.conservation.reduced_path import Comparison, ReducedPath, ReducedStatus, compare
 from thetadot.conservation.restricted import RestrictedLift, ZeroSumLift, zero_sum
 from thetadot.conservation.study import ConservationResult, Options, analyse
 

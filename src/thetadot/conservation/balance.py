@@ -1,6 +1,7 @@
 """Imbalance of deep linear networks: C_i = U_{i+1}ᵀU_{i+1} − U_iU_iᵀ, and starts where it is λ_i times the identity."""
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 
 import jax
@@ -60,7 +61,7 @@ def imbalance(lift: Lift, theta: Float[Array | np.ndarray, " P"], tolerance: flo
 def gaps_of(lift: LinearLift, theta: Float[np.ndarray, " P"]) -> list[Float[np.ndarray, "n n"]]:
     """[C_1, …, C_{L−1}]."""
     factors = lift.factors(np.asarray(theta, float))
-    return [above.T @ above - below @ below.T for below, above in zip(factors[:-1], factors[1:], strict=True)]
+    return [above.T @ above - below @ below.T for below, above in itertools.pairwise(factors)]
 
 
 def offsets_of(imbalances: Sequence[float] | np.ndarray) -> Float[np.ndarray, " L"]:

@@ -50,7 +50,7 @@ def prove_closure(fields: VectorFields, expected: int, seed: int = 0) -> Closure
 
 def _prove(generators: list[list[Any]], point: list[int], expected: int) -> Closure | None:
     pivots = pivots_mod(_at(generators, point))
-    words = [(k,) for k in pivots]
+    words: list[tuple[int, ...]] = [(k,) for k in pivots]
     basis = [generators[k] for k in pivots]
     ranks, fresh = [len(basis)], list(zip(words, basis, strict=True))
     waiting = [generators[k] for k in range(len(generators)) if k not in set(pivots)]
@@ -157,7 +157,7 @@ def _sparsest_columns(basis: list[list[Any]], point: list[int]) -> list[int]:
 
 
 def _adjugate(matrix: list[list[Any]]) -> tuple[Any, list[list[Any]]]:
-    """(Δ, A) with field[columns]·A = Δ·coefficients, by the Faddeev–LeVerrier recursion, which divides by integers only."""
+    """(Δ, A) with field[columns]·A = Δ·coefficients, by Faddeev and LeVerrier, who divide by integers only."""
     r = len(matrix)
     zero = 0 * matrix[0][0]
     one = zero + 1

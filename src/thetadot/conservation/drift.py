@@ -109,7 +109,8 @@ def law_drift(laws: Laws, path: Path | Any, times: Any = None, tolerance: float 
     drift = values - values[0]
     relative = drift / law_scales(laws, states)
     worst = float(np.abs(relative).max(initial=0.0))
-    info = path.info if isinstance(path, Path) else {}
+    info = path.info if isinstance(path, Path) else {"kind": "flow"}
+    kind = "gradient flow" if info.get("kind") == "flow" else str(info.get("kind"))
     return LawDrift(
         names=laws.names,
         times=np.asarray(times, float),
@@ -120,7 +121,7 @@ def law_drift(laws: Laws, path: Path | Any, times: Any = None, tolerance: float 
         worst=worst,
         status=LawStatus.CONSERVED if worst <= tolerance else LawStatus.DRIFTING,
         solver_error=path.accuracy.global_error if isinstance(path, Path) else None,
-        rule=str(info.get("rule", info.get("kind", "gradient flow"))),
+        rule=str(info.get("rule", kind)),
     )
 
 

@@ -2,18 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 from matplotlib.axes import Axes
 
 from thetadot.conservation.balance import gaps_of
-from thetadot.conservation.count import LawCount
 from thetadot.conservation.drift import LawDrift, LawSteps
 from thetadot.conservation.errors import ConservationError
 from thetadot.conservation.kernel import KernelTest
+from thetadot.conservation.law_count import LawCount
 from thetadot.conservation.lift import LinearLift
 from thetadot.conservation.neural_ode import LinearNeuralODE
-from thetadot.conservation.reduced_flow import Comparison, ReducedPath
+from thetadot.conservation.reduced_path import Comparison, ReducedPath
 from thetadot.dynamics import Path
 from thetadot.dynamics.canvas import TIME_LABEL, dress, new_axes, set_scale, suits_log_time, visible
 from thetadot.dynamics.palette import INK, MUTED, rule_colour
@@ -83,7 +84,7 @@ def plot_law_drift(drift: LawDrift, axes: Axes | None = None) -> Axes:
     if drift.solver_error:
         ax.axhline(drift.solver_error, color=MUTED, ls="--", lw=1.2, label="solver's own estimate (relative)")
     set_scale(ax, "x", log_time)
-    if any(np.any(line.get_ydata() > 0) for line in ax.get_lines()):
+    if any(np.any(np.asarray(line.get_ydata()) > 0) for line in ax.get_lines()):
         set_scale(ax, "y", True)
     ax.set_xlabel(TIME_LABEL)
     ax.set_ylabel("drift")
@@ -214,7 +215,7 @@ def plot_neural_ode_invariant(
 ) -> Axes:
     """Entries of H(s) before (lines) and after training (dots)."""
     ax = _one(axes)
-    before, after = (np.asarray(ode.invariant(np.asarray(A))) for A in (A_start, A_end))
+    before, after = (np.asarray(ode.invariant(jnp.asarray(A))) for A in (A_start, A_end))
     s, n = np.asarray(ode.positions), ode.width
     for i in range(n):
         for j in range(i, n):

@@ -89,7 +89,7 @@ def lift_metric(lift: Lift, theta: Float[Array | np.ndarray, " P"]) -> scipy.spa
         return np.asarray(jax.jvp(lift.__call__, (point,), (back,))[1])
 
     size = lift.dimension
-    return scipy.sparse.linalg.LinearOperator((size, size), matvec=apply, rmatvec=apply, dtype=float)
+    return scipy.sparse.linalg.LinearOperator(dtype=float, shape=(size, size), matvec=apply, rmatvec=apply)  # pyright: ignore[reportCallIssue]
 
 
 def kernel_test(
@@ -167,10 +167,10 @@ def _tangent(lift: Lift, point: np.ndarray, laws: Any) -> tuple[np.ndarray, list
 
 def _two_layer_orbit(lift: LinearLift, point: np.ndarray) -> tuple[np.ndarray, list[float]]:
     """so(n, m)·Y: the orbit's tangent space at every point, special ones included."""
-    inputs, hidden, outputs = lift.widths
+    outputs = lift.widths[-1]
     first, second = lift.factors(point)
     stack = np.concatenate([second, first.T])
-    signs = np.concatenate([np.ones(outputs), -np.ones(inputs)])
+    signs = np.concatenate([np.ones(outputs), -np.ones(lift.widths[0])])
     rows = []
     for i in range(len(stack)):
         for j in range(i + 1, len(stack)):

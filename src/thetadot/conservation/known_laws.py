@@ -17,9 +17,9 @@ from thetadot.numerics.exact import PRIME, integral, null_space_mod, rank_mod
 
 
 class Rescalings(NamedTuple):
-    """Integer basis of ker A of a lift of monomials: `matrix` csr (P, laws), `names` of its columns, `dead` parameters."""
+    """Basis of ker A of a lift of monomials: `matrix` csr (P, laws), `names` of its columns; `dead` parameters."""
 
-    matrix: scipy.sparse.csr_array
+    matrix: Any
     names: list[str]
     dead: tuple[int, ...]
 

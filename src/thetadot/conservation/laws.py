@@ -26,7 +26,7 @@ class Laws:
     Arguments:
         table: the polynomials.
         names: one per law.
-        scales: what each polynomial is divided by (1 by default).
+        scales (K,): what each polynomial is divided by (1 by default).
         rates: factor e^{rate·t} of each law, t being the first entry of the state; None for none.
 
     Attributes:
@@ -37,7 +37,7 @@ class Laws:
         self,
         table: Polynomials,
         names: Sequence[str],
-        scales: Sequence[float] | None = None,
+        scales: Any = None,
         rates: Sequence[Fraction] | None = None,
         proof: str = "",
     ):
@@ -69,7 +69,7 @@ class Laws:
             >>> float(Laws.quadratic([np.diag([1.0, -1.0])])(jnp.array([2.0, 1.0]))[0])
             3.0
         """
-        matrices = [scipy.sparse.coo_array(form) for form in forms]
+        matrices: list[Any] = [scipy.sparse.coo_array(form) for form in forms]
         if not matrices:
             raise ConservationError("forms is empty: give at least one symmetric matrix")
         size = matrices[0].shape[0]

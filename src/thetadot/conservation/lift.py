@@ -222,10 +222,10 @@ class MonomialLift(Lift):
     """
 
     def __init__(self, exponents: Any, coefficients: Any = None):
-        matrix = scipy.sparse.csr_array(exponents)
+        matrix: Any = scipy.sparse.csr_array(exponents)
         if matrix.ndim != 2 or np.any(matrix.data < 0) or np.any(matrix.data != np.round(matrix.data)):
             raise NotPolynomialError("exponents must be a matrix of whole numbers ≥ 0, one row per component")
-        self.exponents = matrix.astype(np.int64)
+        self.exponents: Any = matrix.astype(np.int64)
         self.exponents.eliminate_zeros()
         scale = np.ones(self.exponents.shape[0]) if coefficients is None else np.asarray(coefficients, float)
         if scale.shape != (self.exponents.shape[0],) or np.any(scale == 0):

@@ -1,6 +1,7 @@
 """A network as a directed acyclic graph whose edges carry trainable, shared or fixed weights."""
 
 import functools
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -183,11 +184,11 @@ class PathGraph:
         last = int(self.levels.max(initial=0))
         if np.all(level[1:] >= level[:-1]):
             cuts = np.searchsorted(level, np.arange(1, last + 2, dtype=np.int16))
-            parts: list[Any] = [slice(int(a), int(b)) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+            parts: list[Any] = [slice(int(a), int(b)) for a, b in itertools.pairwise(cuts)]
         else:
             order = np.argsort(level, kind="stable")
             cuts = np.searchsorted(level[order], np.arange(1, last + 2, dtype=np.int16))
-            parts = [order[a:b] for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+            parts = [order[a:b] for a, b in itertools.pairwise(cuts)]
         sizes = np.diff(cuts)
         return [(k + 1, part) for k, part in enumerate(parts) if sizes[k]]
 

@@ -195,10 +195,8 @@ class PathLift(Lift):
         components = []
         for group in groups:
             # One monomial alone may drop its constant: it spans the same.
-            if len(group) == 1:
-                scale = 1 / group[0][0]
-            else:
-                scale = Fraction(max(constant.denominator for constant, _ in group))
+            alone = 1 / group[0][0] if len(group) == 1 else None
+            scale = alone or Fraction(max(constant.denominator for constant, _ in group))
             scales.append(float(scale))
             components.append([(int(constant * scale), pairs) for constant, pairs in group])
         return Polynomials.from_terms(self.size, components), np.array(scales, float)
@@ -220,7 +218,7 @@ class PathLift(Lift):
     def pullback(
         self, ring: DualRing, theta: Int[np.ndarray, "..."], picked: Int[np.ndarray, "..."]
     ) -> Int[np.ndarray, "D B P"]:
-        """Gradients of the network at picked inputs, gates (1 at linear nodes) and outputs: O(edges), no path listed."""
+        """Gradients of the network at picked inputs, gates (1 at linear nodes) and outputs: no path is listed."""
         graph, batch = self.graph, picked.shape[0]
         weights = self._weights(ring, theta)
         cut = graph.inputs.size, graph.inputs.size + graph.hidden.size

@@ -198,7 +198,7 @@ def bracket(
     return [[(x - y) % prime for x, y in zip(a, b, strict=True)] for a, b in zip(along, back, strict=True)]
 
 
-Matrix = dict[tuple[int, int], Any]
+Matrix = dict[tuple[int, ...], Any]
 
 
 def affine_matrix(field: list[Polynomial]) -> Matrix:

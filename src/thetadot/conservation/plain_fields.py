@@ -1,5 +1,6 @@
 """The fields of a certificate's target, rebuilt from its definition in Python's own integers."""
 
+import itertools
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -67,7 +68,7 @@ def components(target: dict[str, Any]) -> list[plain.Polynomial]:
 
 def _products(widths: list[int]) -> list[plain.Polynomial]:
     starts = [0]
-    for a, b in zip(widths[:-1], widths[1:], strict=True):
+    for a, b in itertools.pairwise(widths):
         starts.append(starts[-1] + a * b)
     current = [[{(): 1} if i == j else {} for j in range(widths[0])] for i in range(widths[0])]
     for layer in range(1, len(widths)):

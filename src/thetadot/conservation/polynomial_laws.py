@@ -93,7 +93,7 @@ def _powers(monomial: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
     return tuple((variable, monomial.count(variable)) for variable in sorted(set(monomial)))
 
 
-def _system(table: Polynomials, monomials: list[tuple[int, ...]]) -> scipy.sparse.csr_array:
+def _system(table: Polynomials, monomials: list[tuple[int, ...]]) -> Any:
     """One row per monomial that occurs in some ⟨∇h, ∇φ_i⟩, one column per coefficient of h."""
     slopes: list[dict[int, list[tuple[int, tuple[int, ...]]]]] = []
     for terms in table.terms:
@@ -122,7 +122,7 @@ def _system(table: Polynomials, monomials: list[tuple[int, ...]]) -> scipy.spars
     return matrix
 
 
-def _sampled(lift: Lift, monomials: list[tuple[int, ...]]) -> scipy.sparse.csr_array:
+def _sampled(lift: Lift, monomials: list[tuple[int, ...]]) -> Any:
     """Equations at random points modulo the prime, for lifts whose components cannot be listed."""
     ring = DualRing(PRIME)
     size, rows = lift.size, []
@@ -139,7 +139,7 @@ def _sampled(lift: Lift, monomials: list[tuple[int, ...]]) -> scipy.sparse.csr_a
     return scipy.sparse.csr_array(np.concatenate(rows))
 
 
-def _integer_null_space(system: scipy.sparse.csr_array) -> list[list[int]]:
+def _integer_null_space(system: Any) -> list[list[int]]:
     """Integer basis of the null space: found modulo a prime, made rational, checked in integers."""
     # Small null spaces of tall systems: the rows beyond the unknowns are only used in the check.
     for prime in _PRIMES:

@@ -143,7 +143,7 @@ class Polynomials:
         self, ring: DualRing, state: Int[np.ndarray, "D B n"], cotangent: Int[np.ndarray, "D B outputs"]
     ) -> Int[np.ndarray, "D B n"]:
         """Σ_i cotangent_i ∇φ_i over a ring of dual numbers."""
-        table, outputs, variables = self.derivatives
+        table, outputs, _ = self.derivatives
         values = ring.multiply(table.evaluate(ring, state), cotangent[..., outputs])
         return ring.segment_sum(values, *self._variable_groups, self.size)
 

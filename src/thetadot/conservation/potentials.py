@@ -4,7 +4,7 @@ y_e = s(head) − s(tail) for a potential s of the nodes that vanishes at inputs
 frozen edge, and gives all edges of one parameter the same y. No path is ever listed.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse
@@ -25,7 +25,7 @@ class Potentials(NamedTuple):
         nodes: for each column the number of the first node whose potential is not zero.
     """
 
-    matrix: scipy.sparse.csr_array
+    matrix: Any
     nodes: Int[np.ndarray, " laws"]
 
 
@@ -104,7 +104,7 @@ def _first_edges(parameter: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarr
     return first, extra
 
 
-def _differences(above, below, rows, shape) -> scipy.sparse.csr_array:
+def _differences(above, below, rows, shape) -> Any:
     """Rows s(above) − s(below), grounded entries left out."""
     up, down = above >= 0, below >= 0
     values = np.concatenate([np.ones(int(up.sum()), np.int64), -np.ones(int(down.sum()), np.int64)])
@@ -132,7 +132,7 @@ def _tied_basis(above, below, parameter, extra, first, size, count) -> np.ndarra
     equations = _differences(above[extra], below[extra], rows, (extra.size, count)) - _differences(
         above[reference], below[reference], rows, (extra.size, count)
     )
-    equations = scipy.sparse.csr_array(equations)
+    equations: Any = scipy.sparse.csr_array(equations)
     rng = np.random.default_rng(0)
     chosen = rng.permutation(extra.size)[: 2 * count]
     while True:

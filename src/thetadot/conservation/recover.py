@@ -2,6 +2,7 @@
 
 import dataclasses
 import enum
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -70,7 +71,7 @@ def recover(
         >>> recover(product, np.array([4.0, 1.0]), np.array([0.0])).theta.round(12).tolist()
         [2.0, 2.0]
     """
-    matrix, names, dead = rescalings_of(lift)
+    matrix, _, dead = rescalings_of(lift)
     start, wanted = np.asarray(reference, float), np.asarray(levels, float)
     if start.shape != (lift.size,) or wanted.shape != (matrix.shape[1],):
         raise ConservationError(
@@ -84,7 +85,7 @@ def recover(
         raise ZeroWeightError(
             f"parameter {parameter} of the reference is zero: rescaling cannot move it; move it off zero first"
         )
-    pot = scipy.sparse.csr_array(matrix.astype(float))
+    pot: Any = scipy.sparse.csr_array(matrix.astype(float))
     touching = abs(pot).T
     shift = np.zeros(pot.shape[1])
     theta, iterations = start.copy(), 0
@@ -123,7 +124,7 @@ def recover(
     return Recovery(theta, residual, iterations, status)
 
 
-def _newton_step(pot: scipy.sparse.csr_array, theta: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+def _newton_step(pot: Any, theta: np.ndarray, gradient: np.ndarray) -> np.ndarray:
     hessian = (2 * (pot.T @ scipy.sparse.diags_array(theta**2) @ pot)).tocsc()
     if pot.shape[1] <= _DENSE:
         factor = scipy.linalg.cho_factor(hessian.toarray(), check_finite=False)
@@ -161,7 +162,7 @@ def recover_traced(
         return 0.5 * theta @ theta - levels @ shift
 
     def going(state: tuple[Array, Array, Array]) -> Array:
-        shift, count, change = state
+        _, count, change = state
         return (count < iterations) & (change > tolerance)
 
     def advance(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:

@@ -105,7 +105,7 @@ def product_field(state: Products, context: Context) -> Products:
 
 def parameters_of(chain: Chain, state: Products, context: Context) -> Float[Array, " P"]:
     """θ of a state."""
-    u_square, v_square = lengths_of(state, context.levels)
+    _, v_square = lengths_of(state, context.levels)
     direction = directions_of(state, context.directions)
     v = jnp.sqrt(v_square)[:, None] * direction
     along = jnp.einsum("hki,hi->hk", state.z, direction)  # |v|·u

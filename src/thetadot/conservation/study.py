@@ -7,14 +7,16 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from thetadot.conservation.architecture import lift_of
-from thetadot.conservation.count import LawCount, count_laws
+from thetadot.conservation.count import count_laws
 from thetadot.conservation.drift import LawDrift, LawSteps, law_drift, law_steps
 from thetadot.conservation.errors import ConservationError
 from thetadot.conservation.kernel import KernelTest, kernel_test
 from thetadot.conservation.known_laws import known_laws
+from thetadot.conservation.law_count import LawCount
 from thetadot.conservation.laws import Laws
 from thetadot.conservation.polynomial_laws import polynomial_laws
-from thetadot.conservation.reduced_flow import Comparison, ReducedPath, compare, reduced_flow
+from thetadot.conservation.reduced_flow import reduced_flow
+from thetadot.conservation.reduced_path import Comparison, ReducedPath, compare
 from thetadot.conservation.restricted import ZeroSumLift
 from thetadot.dynamics import Path
 from thetadot.problems import Problem
@@ -70,7 +72,7 @@ class ConservationResult:
         if self.drift is not None:
             floor = float(np.nanmax(self.drift.error_floor, initial=0.0))
             parts.append(f"largest relative drift {self.drift.worst:.2g}, {self.drift.status.name}")
-            if self.drift.rule == "flow":
+            if self.drift.rule == "gradient flow":
                 parts.append(f"at least {floor:.2g} away from the exact flow")
         if self.steps is not None:
             said = (
@@ -157,7 +159,7 @@ def analyse(problem: Problem, path: Path, options: Options) -> ConservationResul
 
 
 def _wants_steps(options: Options, path: Path, laws: Laws) -> bool:
-    stepped = path.info.get("kind") == "descend" and len(path.steps) > 1
+    stepped = path.info.get("kind") == "descent" and len(path.steps) > 1
     if not len(laws) or options.steps is False or not stepped or laws.table.degree > 2:
         return False
     consecutive = bool(np.all(np.diff(path.steps) == 1))

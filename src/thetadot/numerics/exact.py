@@ -33,7 +33,8 @@ def _modular(rows: Int[np.ndarray, "m n"], prime: int) -> flint.nmod_mat:
     rows = np.asarray(rows)
     if rows.ndim != 2 or rows.dtype.kind not in "iuO":
         raise ExactArithmeticError(f"expected a matrix of integers, given {rows.dtype} of shape {rows.shape}")
-    return flint.nmod_mat(*rows.shape, (rows % prime).ravel().tolist(), prime)
+    height, width = rows.shape
+    return flint.nmod_mat(height, width, (rows % prime).ravel().tolist(), prime)
 
 
 def rank_mod(rows: Int[np.ndarray, "m n"], prime: int = PRIME) -> int:
