@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
@@ -16,6 +17,7 @@ from thetadot.numerics.exact import pivots_mod, rank_mod
 
 _BATCH = 12
 _POINT = 2**31
+_ROUNDING = 1e-11
 
 
 def random_point(size: int, prime: int, seed: int) -> Int[np.ndarray, " n"]:
@@ -27,8 +29,8 @@ def exact_bracket(
     fields: VectorFields,
     ring: DualRing,
     members: list[Int[np.ndarray, "B k"]],
-    state: Int[np.ndarray, "D B n"],
-) -> Int[np.ndarray, "D B n"]:
+    state: Int[np.ndarray, "..."],
+) -> Int[np.ndarray, "..."]:
     """[X₁,[X₂,…]] of picked members at states over a ring, for a whole batch."""
     first, rest = members[0], members[1:]
     here = fields.evaluate(ring, state, first)
@@ -127,8 +129,19 @@ def real_bracket(fields: VectorFields, state: Float[Array, " n"], picked: Float[
 def real_bracket_rows(
     fields: VectorFields, state: Float[Array, " n"], picked: Float[Array, "B k m"]
 ) -> Float[Array, "B n"]:
-    """Brackets of a batch of picked members at a real state."""
-    return jax.vmap(lambda one: real_bracket(fields, state, one))(picked)
+    """Brackets of a batch of picked members at a real state, each relative to the size of what it is made of.
+
+    A bracket of size Π‖X_i‖/‖θ‖^(k−1) becomes a row of length one; what is only rounding becomes zero.
+    """
+
+    def relative(one: Array) -> Array:
+        bracket = real_bracket(fields, state, one)
+        sizes = jax.vmap(lambda member: jnp.linalg.norm(fields.real(state, member)))(one)
+        scale = jnp.prod(sizes) / jnp.maximum(jnp.linalg.norm(state), 1e-300) ** (one.shape[0] - 1)
+        row = bracket / jnp.where(scale > 0, scale, 1.0)
+        return jnp.where(jnp.linalg.norm(row) > _ROUNDING, row, 0.0)
+
+    return jax.vmap(relative)(picked)
 
 
 def numerical_rank(rows: Float[np.ndarray, "m n"]) -> tuple[int, float]:
@@ -169,7 +182,6 @@ def grow_real(
         key = jax.random.fold_in(jax.random.key(seed), depth)
         picked = jax.random.normal(key, (missing + 2, depth, fields.real_size))
         rows = np.asarray(real_bracket_rows(fields, state, picked))
-        # Relative to a new bracket's own size, so that what earlier depths span is rounding, not a direction.
         norms = np.linalg.norm(rows, axis=1, keepdims=True)
         rows = rows / np.where(norms > 0, norms, 1.0)
         stack = np.concatenate([basis, rows])

@@ -93,7 +93,7 @@ def _value(polynomial: Any, point: list[int]) -> int:
             if e:
                 term = term * pow(point[k], e, PRIME) % PRIME
         total += term
-    return total % PRIME
+    return int(total % PRIME)
 
 
 def _bracket(x: list[Any], y: list[Any]) -> list[Any]:

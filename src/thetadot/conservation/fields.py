@@ -41,7 +41,7 @@ class VectorFields(abc.ABC):
         """Picked members at states over a ring: (D, B, size), (B, picked_size) → (D, B, size)."""
 
     @abc.abstractmethod
-    def real(self, state: Float[Array, " n"], picked: Float[Array, " k"]) -> Float[Array, " n"]:
+    def real(self, state: Float[Array | np.ndarray, " n"], picked: Float[Array, " k"]) -> Float[Array, " n"]:
         """One member at a real state, for picked real numbers (count `real_size`); traceable."""
 
     @property
@@ -83,7 +83,7 @@ class GradientFields(VectorFields):
         """d."""
         return self.lift.dimension
 
-    def real(self, state: Float[Array, " n"], picked: Float[Array, " k"]) -> Float[Array, " n"]:
+    def real(self, state: Float[Array | np.ndarray, " n"], picked: Float[Array, " k"]) -> Float[Array, " n"]:
         """Jᵀ picked."""
         return jax.vjp(self.lift.__call__, state)[1](picked)[0]
 
@@ -143,7 +143,7 @@ class MomentumFields(VectorFields):
         """1 + d."""
         return 1 + self.lift.dimension
 
-    def real(self, state: Float[Array, " n"], picked: Float[Array, " k"]) -> Float[Array, " n"]:
+    def real(self, state: Float[Array | np.ndarray, " n"], picked: Float[Array, " k"]) -> Float[Array, " n"]:
         """The same in real numbers."""
         size = self.lift.size
         theta, velocity = state[1 : 1 + size], state[1 + size :]
@@ -197,7 +197,7 @@ class MirrorFields(VectorFields):
         """d."""
         return self.lift.dimension
 
-    def real(self, state: Float[Array, " n"], picked: Float[Array, " k"]) -> Float[Array, " n"]:
+    def real(self, state: Float[Array | np.ndarray, " n"], picked: Float[Array, " k"]) -> Float[Array, " n"]:
         """The same in real numbers."""
         return self.table(state) * jax.vjp(self.lift.__call__, state)[1](picked)[0]
 

@@ -100,7 +100,7 @@ class Laws:
         chosen = names or [str(expression) for expression in expressions]
         return cls(table, chosen, [float(scale) for scale in scales])
 
-    def __call__(self, state: Float[Array, " n"]) -> Float[Array, " K"]:
+    def __call__(self, state: Float[Array | np.ndarray, " n"]) -> Float[Array, " K"]:
         """Values (K,) at a state, traceable."""
         return self.table(state) / self.scales * self._growth(state)
 
@@ -109,7 +109,7 @@ class Laws:
             return jnp.ones(len(self))
         return jnp.exp(np.array([float(rate) for rate in self.rates]) * state[0])
 
-    def gradient(self, state: Float[Array, " n"]) -> Float[Array, "K n"]:
+    def gradient(self, state: Float[Array | np.ndarray, " n"]) -> Float[Array, "K n"]:
         """Gradients (K, size) at a state."""
         return jax.jacrev(self.__call__)(jnp.asarray(state))
 

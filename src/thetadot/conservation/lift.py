@@ -39,7 +39,7 @@ class Lift(abc.ABC):
         """d, the number of components."""
 
     @abc.abstractmethod
-    def __call__(self, theta: Float[Array, " P"]) -> Float[Array, " d"]:
+    def __call__(self, theta: Float[Array | np.ndarray, " P"]) -> Float[Array, " d"]:
         """φ(θ), traceable by JAX."""
 
     @property
@@ -118,9 +118,9 @@ class LinearLift(Lift):
             start += fan_in * fan_out
         return found
 
-    def __call__(self, theta: Float[Array, " P"]) -> Float[Array, " d"]:
+    def __call__(self, theta: Float[Array | np.ndarray, " P"]) -> Float[Array, " d"]:
         """The product, row-major."""
-        return functools.reduce(lambda product, factor: factor @ product, self.factors(theta)).ravel()
+        return functools.reduce(lambda product, factor: factor @ product, self.factors(jnp.asarray(theta))).ravel()
 
     def pullback(self, ring: DualRing, theta: Residues, picked: Residues) -> Residues:
         """∂_{U_i} = (U_L…U_{i+1})ᵀ w (U_{i−1}…U_1)ᵀ with w (n_L, n_0) row-major."""
@@ -200,7 +200,7 @@ class PolynomialLift(Lift):
         """d, the number of expressions."""
         return len(self.expressions)
 
-    def __call__(self, theta: Float[Array, " P"]) -> Float[Array, " d"]:
+    def __call__(self, theta: Float[Array | np.ndarray, " P"]) -> Float[Array, " d"]:
         """Values of the expressions."""
         return self._table(theta) / np.array(self._scales, float)
 
@@ -242,7 +242,7 @@ class MonomialLift(Lift):
         """d."""
         return self.exponents.shape[0]
 
-    def __call__(self, theta: Float[Array, " P"]) -> Float[Array, " d"]:
+    def __call__(self, theta: Float[Array | np.ndarray, " P"]) -> Float[Array, " d"]:
         """Values of the monomials."""
         return self.polynomials()(theta) * self.coefficients
 
@@ -291,9 +291,9 @@ class FunctionLift(Lift):
         """d."""
         return self._dimension
 
-    def __call__(self, theta: Float[Array, " P"]) -> Float[Array, " d"]:
+    def __call__(self, theta: Float[Array | np.ndarray, " P"]) -> Float[Array, " d"]:
         """function(θ)."""
-        return self.function(theta)
+        return self.function(jnp.asarray(theta))
 
 
 class BlockLift(Lift):
@@ -324,9 +324,9 @@ class BlockLift(Lift):
         """θ (…, P) cut into the blocks' own parameters."""
         return [theta[..., a:b] for a, b in zip(self.starts[:-1], self.starts[1:], strict=True)]
 
-    def __call__(self, theta: Float[Array, " P"]) -> Float[Array, " d"]:
+    def __call__(self, theta: Float[Array | np.ndarray, " P"]) -> Float[Array, " d"]:
         """The blocks' values, one after another."""
-        return jnp.concatenate([lift(part) for lift, part in zip(self.lifts, self.parts(theta), strict=True)])
+        return jnp.concatenate([lift(part) for lift, part in zip(self.lifts, self.parts(jnp.asarray(theta)), strict=True)])
 
     @property
     def cotangent_size(self) -> int:

@@ -205,7 +205,7 @@ class PathLift(Lift):
         """The components, each up to a factor."""
         return self._scaled_table[0]
 
-    def __call__(self, theta: Float[Array, " P"]) -> Float[Array, " d"]:
+    def __call__(self, theta: Float[Array | np.ndarray, " P"]) -> Float[Array, " d"]:
         """Products of weights along paths; `PathExplosionError` above 100 000 paths."""
         table, scales = self._scaled_table
         return table(theta) / scales
@@ -217,7 +217,7 @@ class PathLift(Lift):
 
     def pullback(
         self, ring: DualRing, theta: Int[np.ndarray, "..."], picked: Int[np.ndarray, "..."]
-    ) -> Int[np.ndarray, "D B P"]:
+    ) -> Int[np.ndarray, "..."]:
         """Gradients of the network at picked inputs, gates (1 at linear nodes) and outputs: no path is listed."""
         graph, batch = self.graph, picked.shape[0]
         weights = self._weights(ring, theta)
@@ -277,7 +277,7 @@ class PathLift(Lift):
         trainable = np.flatnonzero(self.graph.live[0] & (self.graph.parameter >= 0))
         return trainable, grouped(self.graph.parameter[trainable])
 
-    def path_norm(self, theta: Float[Array, " P"], exponent: float = 2) -> Float[Array, ""]:
+    def path_norm(self, theta: Float[Array | np.ndarray, " P"], exponent: float = 2) -> Float[Array, ""]:
         """(Σ_paths |z_path|^exponent)^(1/exponent), linear nodes taken as gated; one forward pass, traceable."""
         graph = self.graph
         padded = jnp.concatenate([jnp.abs(theta), jnp.ones(1)])

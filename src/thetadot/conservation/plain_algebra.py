@@ -47,8 +47,8 @@ def polynomial(terms: Sequence[Any]) -> Polynomial:
     return {key: c for key, c in found.items() if c}
 
 
-def add(a: Polynomial, b: Polynomial, sign: int = 1) -> Polynomial:
-    """a + sign·b."""
+def add(a: dict[Any, Any], b: dict[Any, Any], sign: int = 1) -> dict[Any, Any]:
+    """a + sign·b, of polynomials, matrices or sparse rows."""
     found = dict(a)
     for key, c in b.items():
         total = found.get(key, 0) + sign * c

@@ -106,7 +106,7 @@ class _Graph:
             if parameter < 0:
                 demands.append(row)
             elif parameter in first:
-                demands.append(plain.add(row, first[parameter], -1))  # type: ignore[arg-type]
+                demands.append(plain.add(row, first[parameter], -1))
             else:
                 first[parameter] = row
         return len(self.hidden) - plain.rank(demands)

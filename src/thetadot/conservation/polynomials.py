@@ -123,7 +123,7 @@ class Polynomials:
         table = Polynomials(self.size, entries.size, row, rest[keep], coefficients)
         return table, entries // self.size, entries % self.size
 
-    def evaluate(self, ring: DualRing, state: Int[np.ndarray, "D B n"]) -> Int[np.ndarray, "D B outputs"]:
+    def evaluate(self, ring: DualRing, state: Int[np.ndarray, "..."]) -> Int[np.ndarray, "..."]:
         """Values over a ring of dual numbers."""
         products = ring.multiply(self._products(ring, state), ring.lift(self.coefficients)[:, None])
         return ring.segment_sum(products, *self._groups, self.outputs)
@@ -140,8 +140,8 @@ class Polynomials:
         return grouped(self.owner)
 
     def pullback(
-        self, ring: DualRing, state: Int[np.ndarray, "D B n"], cotangent: Int[np.ndarray, "D B outputs"]
-    ) -> Int[np.ndarray, "D B n"]:
+        self, ring: DualRing, state: Int[np.ndarray, "..."], cotangent: Int[np.ndarray, "..."]
+    ) -> Int[np.ndarray, "..."]:
         """Σ_i cotangent_i ∇φ_i over a ring of dual numbers."""
         table, outputs, _ = self.derivatives
         values = ring.multiply(table.evaluate(ring, state), cotangent[..., outputs])
@@ -177,7 +177,7 @@ class Polynomials:
         entries = (self.coefficients.astype(float), (self.owner, np.arange(self.owner.size)))
         return scipy.sparse.csr_array(entries, shape=(self.outputs, self.owner.size))
 
-    def __call__(self, point: Float[Array, " n"]) -> Float[Array, " outputs"]:
+    def __call__(self, point: Float[Array | np.ndarray, " n"]) -> Float[Array, " outputs"]:
         """Values at one real point, traceable by JAX."""
         padded = jnp.concatenate([point, jnp.ones(1)])
         products = functools.reduce(jnp.multiply, [padded[column] for column in self.factors.T])

@@ -46,7 +46,7 @@ class RestrictedLift(Lift):
         """k."""
         return self.cotangents.shape[1]
 
-    def __call__(self, theta: Float[Array, " P"]) -> Float[Array, " k"]:
+    def __call__(self, theta: Float[Array | np.ndarray, " P"]) -> Float[Array, " k"]:
         """Cᵀφ(θ)."""
         return jnp.asarray(self.cotangents.T.astype(float)) @ self.lift(theta)
 
@@ -95,7 +95,7 @@ class ZeroSumLift(Lift):
             return (self.outputs - 1) * self.lift.widths[0]
         return self._columns.shape[1]
 
-    def __call__(self, theta: Float[Array, " P"]) -> Float[Array, " k"]:
+    def __call__(self, theta: Float[Array | np.ndarray, " P"]) -> Float[Array, " k"]:
         """Differences of components of the lift."""
         return jnp.asarray(self._columns.T.astype(float)) @ self.lift(theta)
 

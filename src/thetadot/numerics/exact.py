@@ -107,7 +107,7 @@ def rational(residue: int, prime: int = PRIME) -> Fraction | None:
     return Fraction(r1, t1)
 
 
-def integral(vector: Sequence[int], prime: int = PRIME) -> list[int] | None:
+def integral(vector: Sequence[int] | np.ndarray, prime: int = PRIME) -> list[int] | None:
     """The primitive integer vector proportional to the rational one with these residues, or None.
 
     Example:
