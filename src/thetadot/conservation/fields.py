@@ -238,7 +238,7 @@ def gradient_fields(lift: Lift) -> GradientFields:
     return GradientFields(lift)
 
 
-def momentum_fields(lift: Lift, friction: int | Fraction) -> MomentumFields:
+def momentum_fields(lift: Lift, friction: Any) -> MomentumFields:
     """The fields of θ″ + friction·θ′ = −∇L on states (t, θ, v): (1, v, −friction·v) and (0, 0, ∇φ_i).
 
     Arguments:

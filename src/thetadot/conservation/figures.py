@@ -12,7 +12,7 @@ from thetadot.conservation.drift import LawDrift, LawSteps
 from thetadot.conservation.errors import ConservationError
 from thetadot.conservation.kernel import KernelTest
 from thetadot.conservation.law_count import LawCount
-from thetadot.conservation.lift import LinearLift
+from thetadot.conservation.lift import Lift, LinearLift
 from thetadot.conservation.neural_ode import LinearNeuralODE
 from thetadot.conservation.reduced_path import Comparison, ReducedPath
 from thetadot.dynamics import Path
@@ -161,7 +161,7 @@ def plot_reduced(
     return np.array([upper, lower], dtype=object)
 
 
-def plot_imbalance(path: Path, lift: LinearLift, axes: Axes | None = None) -> Axes:
+def plot_imbalance(path: Path, lift: Lift, axes: Axes | None = None) -> Axes:
     """Eigenvalues of every U_{i+1}ᵀU_{i+1} − U_iU_iᵀ along a run: horizontal lines, if the run conserves them."""
     if not isinstance(lift, LinearLift) or lift.depth < 2:
         raise ConservationError("plot_imbalance needs a LinearLift of at least two layers")
