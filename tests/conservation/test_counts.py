@@ -327,7 +327,9 @@ def test_a_path_lift_counts_as_its_incidence():
 
 
 @pytest.mark.parametrize(
-    "lift", [LinearLift((2, 3, 2)), LinearLift((2, 2, 2, 2)), relu((2, 3, 1), True)], ids=["two", "three", "relu"]
+    "lift",
+    [LinearLift((2, 3, 2)), LinearLift((2, 2, 2, 2)), relu((2, 3, 1), True)],
+    ids=["two", "three", "relu"],
 )
 def test_numerical_ranks_agree_with_exact_ones_also_for_small_weights(lift):
     exact = count_laws(lift, method="brackets and laws")
@@ -371,7 +373,9 @@ def test_a_function_that_is_no_law_is_refused_and_a_law_is_proved():
         count_laws(lift, laws=Laws.quadratic([np.eye(3)]))
 
 
-@pytest.mark.parametrize("bad", [{"method": "guess"}, {"arithmetic": "float32"}, {"theta": np.ones(3)}, {"prime": 10}])
+@pytest.mark.parametrize(
+    "bad", [{"method": "guess"}, {"arithmetic": "float32"}, {"theta": np.ones(3)}, {"prime": 10}]
+)
 def test_bad_arguments_are_named(bad):
     with pytest.raises(ValueError, match=r"expected|shape"):
         count_laws(LinearLift((2, 2, 2)), **bad)

@@ -26,7 +26,8 @@ def generic(lift):
 
 
 @pytest.mark.parametrize(
-    ("widths", "values", "kernel"), [((3, 2, 3), (0.7,), 1), ((2, 2, 2, 2), (0.5, 0.2), 2), ((1, 2, 2), (1.0,), 1)]
+    ("widths", "values", "kernel"),
+    [((3, 2, 3), (0.7,), 1), ((2, 2, 2, 2), (0.5, 0.2), 2), ((1, 2, 2), (1.0,), 1)],
 )
 def test_relaxed_balanced_starts_pass(widths, values, kernel):
     found = kernel_test(LinearLift(widths), relaxed(widths, values))

@@ -50,7 +50,10 @@ NETWORKS = {
     "convolution": (td.conv((1, 4, 4), [2, 3], 2), (1, 4, 4), 2, td.squared, 5),
     "strided convolution": (
         td.conv((1, 5, 5), [2], 2, stride=2, padding="valid", pooling="none", bias=False),
-        (1, 5, 5), 2, td.squared, 2,
+        (1, 5, 5),
+        2,
+        td.squared,
+        2,
     ),  # fmt: skip
 }
 
@@ -66,7 +69,9 @@ def test_the_gradient_of_the_loss_leaves_every_known_law_alone(name):
     gradient = np.asarray(problem.value_and_grad(jnp.asarray(theta))[1])
     slopes = laws.table.jacobian(theta).toarray()
     assert np.abs(gradient).max() > 1e-3
-    assert np.abs(slopes @ gradient).max() < 1e-12 * np.abs(gradient).max() * np.abs(slopes).max() * problem.size
+    assert (
+        np.abs(slopes @ gradient).max() < 1e-12 * np.abs(gradient).max() * np.abs(slopes).max() * problem.size
+    )
 
 
 @pytest.mark.parametrize("name", ["relu", "convolution", "residual"])
@@ -150,7 +155,13 @@ def test_momentum_laws_stay_while_balance_moves():
 
     rng = np.random.default_rng(0)
     start = jnp.asarray(np.concatenate([[0.0], rng.normal(size=18)]))
-    options = {"saves": np.linspace(0, 3, 7), "rtol": 1e-12, "atol": 1e-14, "solver": "Dopri8", "progress": False}
+    options = {
+        "saves": np.linspace(0, 3, 7),
+        "rtol": 1e-12,
+        "atol": 1e-14,
+        "solver": "Dopri8",
+        "progress": False,
+    }
     path = td.integrate(td.Flow(field, problem), start, **options)
     values = laws.values(path.thetas)
     assert np.abs(values - values[0]).max() < 1e-10
@@ -189,7 +200,11 @@ def test_gradient_steps_obey_the_identity_to_rounding(linear, network, rule):
     if network == "relu":
         problem = problem_of(td.mlp([2, 3, 2], "relu"), (2,), 2)
         theta = problem.init(jax.random.key(1))
-    step = td.GradientDescent(0.05) if rule == "descent" else td.MiniBatch(0.05, batch_size=4, key=jax.random.key(3))
+    step = (
+        td.GradientDescent(0.05)
+        if rule == "descent"
+        else td.MiniBatch(0.05, batch_size=4, key=jax.random.key(3))
+    )
     steps = law_steps(known_laws(problem), td.descend(problem, theta, step, 30, progress=False).thetas)
     assert steps.exact
     assert np.abs(steps.residual).max() <= 1e-13

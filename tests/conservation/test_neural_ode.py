@@ -27,7 +27,9 @@ def closed(z, target):
 
 
 def start(imbalance):
-    return ODE.relaxed_balanced(0.2 * (MIXED - MIXED.T), 0.2 * (SYMMETRIC + SYMMETRIC.T), imbalance * ODE.positions)
+    return ODE.relaxed_balanced(
+        0.2 * (MIXED - MIXED.T), 0.2 * (SYMMETRIC + SYMMETRIC.T), imbalance * ODE.positions
+    )
 
 
 def both(weights):
@@ -59,7 +61,9 @@ def test_relaxed_balanced_networks_close_on_their_endpoint(imbalance):
 
 
 def test_other_starts_do_not():
-    weights = jnp.asarray(1.5 * MIXED)[None] - ODE.positions[:, None, None] * jnp.asarray(1.5 * SYMMETRIC)[None]
+    weights = (
+        jnp.asarray(1.5 * MIXED)[None] - ODE.positions[:, None, None] * jnp.asarray(1.5 * SYMMETRIC)[None]
+    )
     assert not ODE.relaxed(weights).relaxed
     rows, ends, reduced = both(weights)
     invariants = np.asarray(jax.vmap(ODE.invariant)(jnp.asarray(rows)))

@@ -90,7 +90,9 @@ def test_large_networks_are_rebalanced_by_sparse_steps():
     rng = np.random.default_rng(2)
     tails = np.concatenate([np.repeat(np.arange(3), 2500), 3 + np.repeat(np.arange(2500), 1)])
     heads = np.concatenate([np.tile(3 + np.arange(2500), 3), np.full(2500, 2503)])
-    graph = PathGraph.from_columns([str(k) for k in range(2504)], [0, 1, 2], [2503], tails, heads, np.arange(10000))
+    graph = PathGraph.from_columns(
+        [str(k) for k in range(2504)], [0, 1, 2], [2503], tails, heads, np.arange(10000)
+    )
     wide = PathLift(graph)
     found = rebalance(wide, rng.normal(size=10000))
     assert found.status is RecoveryStatus.CONVERGED
@@ -155,7 +157,9 @@ def test_starts_have_the_imbalances_asked_for(widths, values):
     assert found.residuals.max() < 1e-14
 
 
-@pytest.mark.parametrize(("widths", "values"), [((3, 2, 1), (0.5,)), ((1, 3, 2), (-0.2,)), ((2, 2, 2), (1.0, 2.0))])
+@pytest.mark.parametrize(
+    ("widths", "values"), [((3, 2, 1), (0.5,)), ((1, 3, 2), (-0.2,)), ((2, 2, 2), (1.0, 2.0))]
+)
 def test_infeasible_imbalances_are_refused(widths, values):
     with pytest.raises(InfeasibleImbalanceError):
         relaxed_balanced_init(jax.random.key(0), widths, values)

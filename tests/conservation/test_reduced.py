@@ -92,7 +92,8 @@ def test_deep_balanced_networks_move_by_fractional_powers():
         return vectors @ np.diag(values**exponent) @ vectors.T
 
     expected = -sum(
-        power(z @ z.T, (depth - j) / depth) @ slope @ power(z.T @ z, (j - 1) / depth) for j in range(1, depth + 1)
+        power(z @ z.T, (depth - j) / depth) @ slope @ power(z.T @ z, (j - 1) / depth)
+        for j in range(1, depth + 1)
     )
     ours = relaxed_linear_field(lambda _: jnp.asarray(slope), (0.0, 0.0, 0.0))(jnp.asarray(z))
     np.testing.assert_allclose(ours, expected, rtol=1e-12)
@@ -113,29 +114,24 @@ def test_a_generic_start_does_not_close_on_its_product():
     path = full(problem, theta, TIMES)
     products = np.asarray(jax.vmap(lift)(jnp.asarray(path.thetas))).reshape(-1, 3, 3)
 
-    def field(z, args):
-        x, y, value = args
-        slope = (z @ x.T - y.T) @ x / x.shape[0]
-        return relaxed_linear_field(lambda _: slope, (value,))(z)
-
     best = imbalance(lift, theta).values[0]
     args = (problem.x, problem.y, float(best))
     closed = td.integrate(
-        td.Flow(lambda z, args: relaxed_linear_field_of(z, args), args), jnp.asarray(products[0]),
+        td.Flow(relaxed_field_of_two_layers, args), jnp.asarray(products[0]),
         saves=TIMES, rtol=1e-9, atol=1e-11, solver="Dopri8", progress=False,
     )  # fmt: skip
     error = np.abs(closed.thetas.reshape(-1, 3, 3) - products).max()
     assert error > 0.1
 
 
-def relaxed_linear_field_of(z, args):
+def relaxed_field_of_two_layers(z, args):
     """The closed field of 3×3×3 with a traced imbalance, by its two-layer form."""
     x, y, value = args
     slope = (z @ x.T - y.T) @ x / x.shape[0]
     left, sigma, right = jnp.linalg.svd(z)
     root = jnp.sqrt(value**2 + 4 * sigma**2)
-    u = (left * (0.5 * (root + value))) @ left.T
-    v = (right.T * (0.5 * (root - value))) @ right
+    u = (left * (0.5 * (root + value))[None, :]) @ left.T
+    v = (right.T * (0.5 * (root - value))[None, :]) @ right
     return -(slope @ v + u @ slope)
 
 
@@ -211,7 +207,7 @@ def test_vanishing_weights_are_refused_where_they_decide(deep):
     with pytest.raises(ZeroWeightError, match="incoming"):
         reduced_flow(problem, neuron, RELU_TIMES)
     shallow = regression(td.mlp([2, 4, 3], "relu", bias=False), 2, 3, 6, 1)
-    start = np.asarray(shallow.init(jax.random.key(1)))
+    start = np.array(shallow.init(jax.random.key(1)))
     start[shallow.layout.neurons[1].outgoing] = 0.0
     with pytest.raises(ZeroWeightError, match="outgoing weights of hidden neuron 1"):
         reduced_flow(shallow, start, RELU_TIMES)

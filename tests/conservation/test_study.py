@@ -53,7 +53,9 @@ def test_the_lens_checks_every_step_of_descent(classifier):
 
 def test_the_lens_follows_the_reduced_flow(classifier, flowed):
     problem, _ = classifier
-    result = conservation.analyse(problem, flowed, conservation.Options(reduced="auto", count=False, drift=False))
+    result = conservation.analyse(
+        problem, flowed, conservation.Options(reduced="auto", count=False, drift=False)
+    )
     assert result.comparison is not None
     assert result.comparison.maximum < 1e-5  # the path itself was asked for 1e-6
     assert result.to_xarray()["reduced_error"].dims == ("reduced_save",)
@@ -61,7 +63,9 @@ def test_the_lens_follows_the_reduced_flow(classifier, flowed):
 
 def test_a_network_without_lift_is_refused_with_the_reason(flowed):
     rng = np.random.default_rng(0)
-    problem = td.EmpiricalRisk(td.mlp([2, 3, 1], "tanh"), td.squared, rng.normal(size=(4, 2)), rng.normal(size=4))
+    problem = td.EmpiricalRisk(
+        td.mlp([2, 3, 1], "tanh"), td.squared, rng.normal(size=(4, 2)), rng.normal(size=4)
+    )
     with pytest.raises(conservation.UnsupportedArchitectureError, match="tanh"):
         conservation.analyse(problem, flowed, conservation.Options())
 
@@ -97,7 +101,7 @@ def test_every_figure_is_drawn_with_labels_and_its_data(classifier, flowed):
     assert all(axes.get_ylabel() for axes in drawn)
     assert all(axes.get_lines() for axes in drawn)
     stairs = drawn[0]
-    assert [4, 8, 12] == stairs.get_lines()[1].get_ydata().tolist()
+    assert stairs.get_lines()[1].get_ydata().tolist() == [4, 8, 12]
     with pytest.raises(conservation.ConservationError, match="LinearLift"):
         conservation.plot_imbalance(moved, conservation.lift_of(problem))
     with pytest.raises(conservation.ConservationError, match="axes were given"):

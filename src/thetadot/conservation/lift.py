@@ -120,7 +120,9 @@ class LinearLift(Lift):
 
     def __call__(self, theta: Float[Array | np.ndarray, " P"]) -> Float[Array, " d"]:
         """The product, row-major."""
-        return functools.reduce(lambda product, factor: factor @ product, self.factors(jnp.asarray(theta))).ravel()
+        return functools.reduce(
+            lambda product, factor: factor @ product, self.factors(jnp.asarray(theta))
+        ).ravel()
 
     def pullback(self, ring: DualRing, theta: Residues, picked: Residues) -> Residues:
         """∂_{U_i} = (U_L…U_{i+1})ᵀ w (U_{i−1}…U_1)ᵀ with w (n_L, n_0) row-major."""
@@ -326,7 +328,9 @@ class BlockLift(Lift):
 
     def __call__(self, theta: Float[Array | np.ndarray, " P"]) -> Float[Array, " d"]:
         """The blocks' values, one after another."""
-        return jnp.concatenate([lift(part) for lift, part in zip(self.lifts, self.parts(jnp.asarray(theta)), strict=True)])
+        return jnp.concatenate(
+            [lift(part) for lift, part in zip(self.lifts, self.parts(jnp.asarray(theta)), strict=True)]
+        )
 
     @property
     def cotangent_size(self) -> int:

@@ -95,7 +95,7 @@ def beyond_of(
 
 
 def relaxed_linear_field(
-    gradient: Gradient, imbalances: Sequence[float], rank: int | None = None
+    gradient: Gradient, imbalances: Sequence[float] | np.ndarray, rank: int | None = None
 ) -> Callable[[Float[Array, "n m"]], Float[Array, "n m"]]:
     """The flow of the product z of a deep linear network from a relaxed-balanced start, in z alone.
 

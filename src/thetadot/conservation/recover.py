@@ -168,7 +168,7 @@ def recover_traced(
     def advance(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         shift, count, _ = state
         theta, gradient = gradient_at(shift)
-        hessian = 2 * (pot.T * theta**2) @ pot
+        hessian = 2 * (pot.T * theta[None, :] ** 2) @ pot
         step = -jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(hessian), gradient)
         lengths = 0.5 ** jnp.arange(12.0)
         energies = jax.vmap(lambda length: energy(shift + length * step))(lengths)

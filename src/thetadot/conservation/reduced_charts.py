@@ -58,11 +58,11 @@ class ReducedRun:
     coordinates: str
     flow: Flow
     state: Any
-    read: Callable[[Any, Any], tuple[np.ndarray, np.ndarray | None]]
+    read: Callable[[Any, Any], tuple[Any, Any]]
     events: list[Event] = dataclasses.field(default_factory=list)
     renew: Callable[[Any, Any], tuple[Flow, Any]] | None = None
     final: ReducedStatus = ReducedStatus.STOPPED
-    residual: Callable[[np.ndarray, np.ndarray | None], np.ndarray] | None = None
+    residual: Callable[[Any, Any], np.ndarray] | None = None
 
 
 def choose(problem: Any, lift: Lift, theta: np.ndarray, coordinates: str) -> ReducedRun:
@@ -185,10 +185,10 @@ def _augmented(problem: Any, lift: LinearLift, theta: np.ndarray) -> ReducedRun:
     stack = np.concatenate([second, first.T])
     outputs = lift.widths[-1]
 
-    def read(states: np.ndarray, _: Any) -> tuple[np.ndarray, None]:
-        return states[:, :outputs, outputs:], None
+    def read(states: Any, _: Any) -> tuple[np.ndarray, None]:
+        return np.asarray(states)[:, :outputs, outputs:], None
 
-    def residual(states: np.ndarray, _: Any) -> np.ndarray:
+    def residual(states: Any, _: Any) -> np.ndarray:
         # tr (SJ)^k = tr (YᵀJY)^k: what the balancedness laws say about S.
         sign = np.concatenate([np.ones(outputs), -np.ones(len(stack) - outputs)])
         powers, traces, sizes = states * sign, [], []
