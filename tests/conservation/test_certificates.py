@@ -75,7 +75,7 @@ def test_a_function_that_is_no_law_does_not_pass_as_one():
 
 def test_labels_of_dependent_brackets_do_not_pass():
     certificate = count_laws(LinearLift((2, 2, 2)), method="brackets and laws").certificate
-    doubled = certificate["brackets"][:-1] + [certificate["brackets"][0]]
+    doubled = [*certificate["brackets"][:-1], certificate["brackets"][0]]
     assert not check_certificate(seal(certificate | {"brackets": doubled}))
 
 

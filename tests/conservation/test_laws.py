@@ -1,5 +1,7 @@
 """Laws themselves: conserved by the gradients of real problems, found by linear algebra, followed along runs."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -54,7 +56,7 @@ NETWORKS = {
         2,
         td.squared,
         2,
-    ),  # fmt: skip
+    ),
 }
 
 
@@ -239,7 +241,7 @@ def test_drift_of_descent_is_proportional_to_the_learning_rate(linear):
     for rate in (0.02, 0.01, 0.005):
         rows = td.descend(problem, theta, td.GradientDescent(rate), round(2 / rate), progress=False).thetas
         drifts.append((laws.values(rows[-1:]) - laws.values(rows[:1]))[0] / rate)
-    for coarse, fine in zip(drifts[:-1], drifts[1:], strict=True):
+    for coarse, fine in itertools.pairwise(drifts):
         assert np.linalg.norm(coarse - fine) <= 0.02 * np.linalg.norm(fine)
 
 

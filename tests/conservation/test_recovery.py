@@ -114,7 +114,7 @@ def test_a_vanishing_weight_is_named():
 @pytest.mark.parametrize(
     ("inputs", "outputs", "edges", "linear", "error"),
     [
-        (["x"], ["y"], [Edge("x", "a", 0), Edge("a", "b", 1), Edge("b", "a", 2), Edge("a", "y", 3)], (), CyclicGraphError),
+        (["x"], ["y"], [Edge("x", "a", 0), Edge("a", "b", 1), Edge("b", "a", 2)], (), CyclicGraphError),
         (["x"], ["y"], [Edge("x", "y", 0), Edge("x", "y", 1)], (), GraphError),
         (["x"], ["y"], [Edge("x", "y", 0, 0.0)], (), GraphError),
         (["x"], ["y"], [Edge("y", "x", 0)], (), GraphError),
@@ -147,7 +147,8 @@ def test_exact_arithmetic_takes_no_floats():
 
 @pytest.mark.parametrize(
     ("widths", "values"),
-    [((3, 3, 3), (0.7,)), ((4, 2, 5), (0.9,)), ((3, 3, 3, 3), (0.0, 1.0)), ((2, 3, 3, 4), (0.5, 0.2)), ((3, 4, 4, 2), (0, 0))],
+    [((3, 3, 3), (0.7,)), ((4, 2, 5), (0.9,)), ((3, 3, 3, 3), (0.0, 1.0)), ((2, 3, 3, 4), (0.5, 0.2)),
+     ((3, 4, 4, 2), (0, 0))],
 )  # fmt: skip
 def test_starts_have_the_imbalances_asked_for(widths, values):
     found = imbalance(LinearLift(widths), relaxed_balanced_init(jax.random.key(0), widths, values))

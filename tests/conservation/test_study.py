@@ -28,7 +28,8 @@ def flowed(classifier):
 def test_the_lens_counts_and_checks_a_flow(classifier, flowed):
     problem, _ = classifier
     result = conservation.analyse(problem, flowed, conservation.Options(kernel_test=True))
-    assert result.count is not None and result.drift is not None
+    assert result.count is not None
+    assert result.drift is not None
     assert result.count.laws == 3 + 4
     assert result.steps is None
     assert result.drift.worst < 1e-6

@@ -339,8 +339,8 @@ PAPER = Paper(
     reference="Intrinsic training dynamics of deep neural networks, arXiv 2508.07370; Abide by the law and follow the "
     "flow: conservation laws for gradient flows, arXiv 2307.00144; Keep the momentum, arXiv 2405.12888; Transformative "
     "or conservative?, arXiv 2506.06194.",
-    scope="Only the abstracts were read; the formulas, the certificates and the limits were derived here. No figure and "
-    "no numbered theorem of the papers is reproduced.",
+    scope="Only the abstracts were read; the formulas, the certificates and the limits were derived here. No figure "
+    "and no numbered theorem of the papers is reproduced.",
     claims=(
         Claim(
             "The known laws are all laws of random linear and ReLU networks, each count proved",
@@ -369,7 +369,7 @@ PAPER = Paper(
                     "zero neuron", holds_if("is ZeroWeightError", lambda name, _: name == "ZeroWeightError")
                 ),
             ),
-            "(2,3,3,1) with hidden biases, 24 parameters; a block of 3 with a frozen skip; gauge to t = 1, paths to 0.1",
+            "(2,3,3,1) with hidden biases, 24 parameters; a block of 3 with a frozen skip; to t = 1, paths to 0.1",
         ),
         Claim(
             "The kernel inclusion is necessary: relaxed-balanced starts have it, generic ones do not",
