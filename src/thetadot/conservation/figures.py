@@ -60,7 +60,7 @@ def plot_law_count(count: LawCount, axes: Axes | None = None) -> Axes:
     ax.set_xlabel("depth of brackets")
     ax.set_ylabel("dimension")
     ax.set_title(f"{count.status.name} by {count.method}", fontsize="medium", loc="left")
-    ax.legend(fontsize="small", frameon=False, loc="lower right")
+    ax.legend(fontsize="small", frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
     dress(ax)
     return ax
 
