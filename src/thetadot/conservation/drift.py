@@ -96,7 +96,7 @@ def law_drift(laws: Laws, path: Path | Any, times: Any = None, tolerance: float 
         >>> laws = Laws.quadratic([np.diag([1.0, -1.0])])
         >>> drift = law_drift(laws, np.array([[1.0, 1.0], [1.1, 1.0]]))
         >>> round(float(drift.error_floor[1]), 4)
-        0.0691
+        0.069
     """
     states = np.asarray(path.thetas if isinstance(path, Path) else path, float)
     if states.ndim != 2 or states.shape[1] != laws.size or len(states) == 0:
@@ -127,12 +127,10 @@ def law_drift(laws: Laws, path: Path | Any, times: Any = None, tolerance: float 
 
 def law_scales(laws: Laws, states: Float[np.ndarray, "S n"]) -> Float[np.ndarray, " K"]:
     """max over rows of Σ|terms| of each law (1 where that vanishes)."""
-    padded = np.concatenate([np.abs(states), np.ones((len(states), 1))], axis=1)
-    table, largest = laws.table, np.zeros(len(laws))
-    sums = abs(table.summation)
-    for row in padded:
-        products = np.prod(row[table.factors], axis=1) if len(laws) else np.zeros(0)
-        largest = np.maximum(largest, sums @ products)
+    table = dataclasses.replace(laws.table, coefficients=np.abs(laws.table.coefficients))
+    largest = np.zeros(len(laws))
+    for row in states:
+        largest = np.maximum(largest, table.values(np.abs(row)[None])[0])
     growth = (
         1.0
         if laws.rates is None
@@ -143,38 +141,49 @@ def law_scales(laws: Laws, states: Float[np.ndarray, "S n"]) -> Float[np.ndarray
 
 
 def _floors(laws: Laws, states: np.ndarray, drift: np.ndarray) -> np.ndarray:
-    forms = laws.quadratic_forms
-    if forms is None:
+    if laws.rates is not None or laws.table.degree > 2:
         return np.full(len(states), np.nan)
-    if not len(laws):
-        return np.zeros(len(states))
-    # ‖Q‖₂ ≤ the largest row sum of |Q|: an upper bound keeps the floor a floor.
-    norms = np.array([abs(form).sum(axis=1).max() if form.nnz else 0.0 for form in forms])
-    stacked = scipy.sparse.vstack(forms).tocsr() if len(laws) <= _COMBINED else None
-    return np.array(
-        [_floor(laws, forms, norms, stacked, state, row) for state, row in zip(states, drift, strict=True)]
-    )
+    norms = _norms(laws)
+    return np.array([_floor(laws, norms, state, row) for state, row in zip(states, drift, strict=True)])
 
 
-def _floor(laws: Laws, forms, norms, stacked, state: np.ndarray, drift: np.ndarray) -> float:
+def _floor(laws: Laws, norms: np.ndarray, state: np.ndarray, drift: np.ndarray) -> float:
     if not drift.any():
         return 0.0
-    gradients = laws.table.jacobian(state)
-    gradients = scipy.sparse.csr_array(gradients / laws.scales[:, None])
-    lengths = np.sqrt(np.asarray(gradients.multiply(gradients).sum(axis=1)).ravel())
+    gradients: Any = laws.table.jacobian(state)
+    gradients = scipy.sparse.diags_array(1 / laws.scales) @ gradients
+    lengths = np.sqrt(np.asarray((gradients * gradients).sum(axis=1)).ravel())
     best = float(np.max(_distance(np.abs(drift), lengths, norms)))
-    if stacked is None:
+    if len(laws) > _COMBINED:
         return best
-    gram = (gradients @ gradients.T).toarray()
-    c = np.linalg.lstsq(gram, drift, rcond=1e-10)[0]
-    size = forms[0].shape[0]
-    combined = abs(
-        scipy.sparse.csr_array(
-            scipy.sparse.kron(scipy.sparse.csr_array(c[None, :]), scipy.sparse.eye_array(size)) @ stacked
-        )
-    )
-    a, b = combined.sum(axis=1).max(), np.linalg.norm(gradients.T @ c)
-    return max(best, float(_distance(np.abs(c @ drift), b, a)))
+    c = np.linalg.lstsq((gradients @ gradients.T).toarray(), drift, rcond=1e-10)[0]
+    b = np.linalg.norm(gradients.T @ c)
+    return max(best, float(_distance(np.abs(c @ drift), b, _combined_norm(laws, c))))
+
+
+def _entries(laws: Laws) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(law, row, |entry|) of the quadratic forms; equal places are not added up."""
+    table = laws.table
+    square = np.flatnonzero(table.degrees == 2)
+    owner = table.owner[square]
+    half = np.abs(table.coefficients[square] / (2 * laws.scales[owner]))
+    i, j = table.factors[square, 0], table.factors[square, min(1, table.factors.shape[1] - 1)]
+    return np.concatenate([owner, owner]), np.concatenate([i, j]), np.concatenate([half, half])
+
+
+def _norms(laws: Laws) -> np.ndarray:
+    """For each form the largest row sum of |Q|, at least ‖Q‖₂: an upper bound keeps the floor a floor."""
+    owner, row, size = _entries(laws)
+    places, inverse = np.unique(owner * laws.size + row, return_inverse=True)
+    norms = np.zeros(len(laws))
+    np.maximum.at(norms, places // laws.size, np.bincount(inverse, size, minlength=places.size))
+    return norms
+
+
+def _combined_norm(laws: Laws, c: np.ndarray) -> float:
+    """The same for Σ c_iQ_i."""
+    owner, row, size = _entries(laws)
+    return float(np.bincount(row, np.abs(c)[owner] * size, minlength=1).max(initial=0.0))
 
 
 def _distance(d: Any, b: Any, a: Any) -> Any:

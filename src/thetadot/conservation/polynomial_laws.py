@@ -60,7 +60,7 @@ def polynomial_laws(
     Example:
         >>> from thetadot.conservation import LinearLift
         >>> polynomial_laws(LinearLift((1, 1, 1)), 2).expressions
-        (theta_0**2 - theta_1**2,)
+        (-theta_0**2 + theta_1**2,)
     """
     if isinstance(lift, FunctionLift):
         raise NotPolynomialError("a FunctionLift has no polynomial form: give a PolynomialLift")

@@ -163,13 +163,19 @@ class Polynomials:
         """The Jacobian at a real point, sparse."""
         table, outputs, variables = self.derivatives
         values = table.values(np.asarray(point)[None])[0]
-        return scipy.sparse.csr_array((values, (outputs, variables)), shape=(self.outputs, self.size))
+        starts = np.concatenate([[0], np.cumsum(np.bincount(outputs, minlength=self.outputs))])
+        return scipy.sparse.csr_array((values, variables, starts), shape=(self.outputs, self.size))
 
     def values(self, points: Float[np.ndarray, "S n"]) -> Float[np.ndarray, "S outputs"]:
         """Values at real points, by NumPy."""
         padded = np.concatenate([points, np.ones((points.shape[0], 1))], axis=1)
         products = functools.reduce(np.multiply, [padded[:, column] for column in self.factors.T])
-        return (self.summation @ products.T).T
+        # Row by row: a sparse matrix times several columns is slower than one column at a time.
+        return (
+            np.stack([self.summation @ row for row in products])
+            if len(points)
+            else np.zeros((0, self.outputs))
+        )
 
     @functools.cached_property
     def summation(self) -> scipy.sparse.csr_array:

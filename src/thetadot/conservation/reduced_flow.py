@@ -107,7 +107,11 @@ def _follow(
             ("seconds", path.stats.seconds),
         ):
             stats[name] += float(value)
-        kept = np.flatnonzero(np.isin(path.ts, left - now))
+        reached = np.isin(left - now, path.ts)
+        kept = np.searchsorted(path.ts, (left - now)[reached])
+        if path.outcome is Outcome.CONVERGED:  # at rest, exactly: later rows are the last one
+            kept = np.append(kept, np.full(np.sum(~reached), len(path.ts) - 1))
+            reached[:] = True
         states = _unstack(path.thetas[kept], run.state)
         found, parameters = run.read(states, flow.args)
         if run.residual is not None:
@@ -116,8 +120,8 @@ def _follow(
             residuals.append(run.residual(np.concatenate([first, whole]), None)[1:])
         lifted.append(np.asarray(found).reshape(len(kept), -1))
         thetas.append(parameters)
-        done.append(path.ts[kept] + now)
-        if path.outcome is Outcome.REACHED_TIME:
+        done.append(left[reached])
+        if path.outcome in (Outcome.REACHED_TIME, Outcome.CONVERGED):
             break
         if path.outcome is not Outcome.EVENT:
             status = _why_stopped(problem, thetas, path, float(rows[-1]))

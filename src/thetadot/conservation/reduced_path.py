@@ -105,6 +105,7 @@ def compare(lift: Lift, path: Path | Any, reduced: ReducedPath) -> Comparison:
 
     Example:
         >>> import thetadot as td
+        >>> from thetadot.conservation import lift_of, reduced_flow
         >>> problem = td.EmpiricalRisk(td.linear([1, 1, 1]), td.squared, np.ones((1, 1)), np.ones((1, 1)))
         >>> reduced = reduced_flow(problem, jnp.array([1.0, 1.0]), np.array([0.0, 1.0]))
         >>> compare(lift_of(problem), np.ones((2, 2)), reduced).maximum
