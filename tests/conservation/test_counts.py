@@ -254,6 +254,13 @@ def test_brackets_that_are_too_shallow_are_not_reported_as_a_count():
     assert count.upper == 22  # one law too many, were it believed
 
 
+def test_stagnation_alone_is_closed_with_a_bound_on_its_error():
+    count = count_laws(LinearLift((1, 2, 2, 1)), method="brackets and laws")
+    assert (count.status, count.laws, count.lower, count.upper) == (CountStatus.CLOSED, 7, 6, 7)
+    assert 0 < count.error_probability < 1e-15
+    assert count.certificate is None
+
+
 def test_too_shallow_brackets_stay_open():
     count = count_laws(LinearLift((2, 4, 4, 2)), method="brackets and laws", max_depth=2, laws=None)
     assert (count.status, count.laws, count.upper) == (CountStatus.OPEN, None, 24)

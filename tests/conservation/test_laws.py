@@ -2,6 +2,7 @@
 
 import itertools
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +17,7 @@ from thetadot.conservation import (
     LawStatus,
     LinearLift,
     MonomialLift,
+    NotALawError,
     NotPolynomialError,
     PathLift,
     PolynomialLift,
@@ -96,6 +98,16 @@ def test_other_activations_are_refused_by_name(network, what):
         lift_of(problem_of(network, (2,), 1))
 
 
+def test_equinox_networks_of_relu_have_the_lift_of_ours():
+    module = eqx.nn.MLP(2, 1, 3, 1, activation=jax.nn.relu, key=jax.random.key(0))
+    rng = np.random.default_rng(0)
+    problem = td.from_equinox(module, td.squared, rng.normal(size=(4, 2)), rng.normal(size=(4, 1)))
+    assert count_laws(problem).laws == 3
+    theta = problem.init(jax.random.key(0))
+    slopes = known_laws(problem).table.jacobian(np.asarray(theta)).toarray()
+    assert np.abs(slopes @ np.asarray(problem.value_and_grad(theta)[1])).max() < 1e-14
+
+
 def test_a_problem_without_network_is_refused():
     with pytest.raises(UnsupportedArchitectureError, match="no network"):
         lift_of(td.FunctionRisk(lambda theta: jnp.sum(theta**2), jnp.ones(2)))
@@ -126,6 +138,14 @@ def test_laws_that_are_not_polynomial_are_not_found():
     assert polynomial_laws(PolynomialLift([x**2 - y**2], [x, y]), 2).expressions == (x * y,)
     everything = polynomial_laws(PolynomialLift([x**2 - y**2], [x, y]), 4, homogeneous=False)
     assert set(everything.expressions) == {x * y, x**2 * y**2}
+
+
+def test_laws_of_networks_with_too_many_paths_are_found_at_random_points_and_say_so():
+    lift = PathLift(layered_graph((1, *(2,) * 17, 1)))  # 131 072 paths
+    found = polynomial_laws(lift, 2)
+    assert (found.space_dimension, found.proof) == (34, "random")
+    with pytest.raises(NotALawError, match="proved"):
+        count_laws(lift, laws=found.laws)
 
 
 def test_polynomial_laws_have_limits():

@@ -99,8 +99,6 @@ def plot_law_steps(steps: LawSteps, axes: Sequence[Axes] | np.ndarray | None = N
     if axes is None:
         axes = new_axes(rows=2, size=(6.4, 6.4))
     upper, lower = _two(axes)
-    if axes is not None and upper.get_shared_x_axes().joined(upper, lower):
-        lower.sharex(upper)
     predicted, change = steps.predicted.ravel(), steps.change.ravel()
     upper.plot(
         predicted, change, ".", ms=3, color=rule_colour(0), alpha=0.5, rasterized=True, label="steps × laws"
@@ -226,7 +224,7 @@ def plot_neural_ode_invariant(
             ax.plot(s, after[:, i, j], "o", color=colour, ms=4, label=f"{kind}, end" if first else None)
     ax.set_xlabel("depth s")
     ax.set_ylabel("entries of H(s)")
-    ax.legend(fontsize="small", frameon=False)
+    ax.legend(fontsize="small", frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
     dress(ax)
     return ax
 

@@ -128,7 +128,7 @@ def path_parameters(z: Float[Array, " d"], chart: PathChart) -> Float[Array, " P
 
 
 class PathField:
-    """d z/dt = J(θ)(−∇L(θ)); equal for equal lifts."""
+    """d z/dt = J(θ)(−∇L(θ)) of one lift."""
 
     def __init__(self, lift: Lift):
         self.lift = lift

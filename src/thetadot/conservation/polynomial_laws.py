@@ -15,7 +15,7 @@ from thetadot.conservation.errors import ConservationError, NotPolynomialError, 
 from thetadot.conservation.laws import Laws
 from thetadot.conservation.lift import FunctionLift, Lift, PolynomialLift
 from thetadot.conservation.polynomials import Polynomials
-from thetadot.numerics.exact import PRIME, integral, null_space_mod
+from thetadot.numerics.exact import PRIME, integral, null_space_mod, pivots_mod
 
 _PRIMES = (PRIME, 2147483629, 2147483587)
 
@@ -79,7 +79,7 @@ def polynomial_laws(
         vectors, proof = _integer_null_space(system), "identity"
     except PathExplosionError:
         system = _sampled(lift, monomials)
-        vectors, proof = _integer_null_space(system), "random"
+        vectors, proof = _integer_null_space(system, residues=True), "random"
     components = [[(c, _powers(monomials[k])) for k, c in enumerate(vector) if c] for vector in vectors]
     table = Polynomials.from_terms(lift.size, components)
     symbols = lift.symbols if isinstance(lift, PolynomialLift) else sympy.symbols(f"theta_0:{lift.size}")
@@ -124,33 +124,42 @@ def _system(table: Polynomials, monomials: list[tuple[int, ...]]) -> Any:
 
 def _sampled(lift: Lift, monomials: list[tuple[int, ...]]) -> Any:
     """Equations at random points modulo the prime, for lifts whose components cannot be listed."""
-    ring = DualRing(PRIME)
-    size, rows = lift.size, []
+    ring, size = DualRing(PRIME), lift.size
     table = Polynomials.from_terms(size, [[(1, _powers(monomial))] for monomial in monomials])
-    rounds = len(monomials) // max(1, min(size, lift.dimension)) + 3
-    for number in range(rounds):
+    rows: list[np.ndarray] = []
+    number = 0
+    while sum(len(part) for part in rows) < len(monomials) + 3 * size:
         point = random_point(size, PRIME, 100 + number)
         labels = np.arange(size + 2) + number * (size + 2)
         picked = random_residues(labels, lift.cotangent_size, PRIME)
         state = np.repeat(ring.lift(point)[:, None], len(labels), axis=1)
         fields = lift.pullback(ring, state, picked)[0]
-        gradients = table.jacobian_mod(point, PRIME)
-        rows.append(ring.matmul(fields[None], gradients.T[None])[0])
-    return scipy.sparse.csr_array(np.concatenate(rows))
+        fields = fields[pivots_mod(fields)]  # more equations at one point say nothing new
+        if not len(fields):
+            break
+        rows.append(ring.matmul(fields[None], table.jacobian_mod(point, PRIME).T[None])[0])
+        number += 1
+    return scipy.sparse.csr_array(np.concatenate(rows) if rows else np.zeros((0, len(monomials)), np.int64))
 
 
-def _integer_null_space(system: Any) -> list[list[int]]:
-    """Integer basis of the null space: found modulo a prime, made rational, checked in integers."""
-    # Small null spaces of tall systems: the rows beyond the unknowns are only used in the check.
-    for prime in _PRIMES:
-        dense = system.toarray()
+def _integer_null_space(system: Any, residues: bool = False) -> list[list[int]]:
+    """Integer basis of the null space: found modulo a prime, made rational, checked against every equation.
+
+    Entries that are residues modulo the default prime can be solved and checked modulo that prime only.
+    """
+    dense = system.toarray()
+    for prime in _PRIMES[:1] if residues else _PRIMES:
         vectors = [integral(row, prime) for row in null_space_mod(dense, prime)]
         whole = [vector for vector in vectors if vector is not None]
         if len(whole) < len(vectors):
             continue
-        matrix = np.array(whole, dtype=np.int64).reshape(-1, system.shape[1])
-        modulus = prime if system.shape[0] and abs(system).max() > 2**30 else None
-        products = system @ matrix.T
-        if not np.any(products % modulus if modulus else products):
+        matrix = np.array(whole, dtype=object).reshape(-1, system.shape[1])
+        if residues:
+            ring = DualRing(prime)
+            columns = np.array(matrix % prime, np.int64).T
+            products = ring.matmul(ring.lift(dense), ring.lift(columns))
+        else:
+            products = system @ matrix.astype(np.int64).T
+        if not np.any(products):
             return whole
     raise ConservationError("the null space has no small rational basis: lower the degree")

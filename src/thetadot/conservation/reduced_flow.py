@@ -110,7 +110,7 @@ def _follow(
         reached = np.isin(left - now, path.ts)
         kept = np.searchsorted(path.ts, (left - now)[reached])
         if path.outcome is Outcome.CONVERGED:  # at rest, exactly: later rows are the last one
-            kept = np.append(kept, np.full(np.sum(~reached), len(path.ts) - 1))
+            kept = np.append(kept, np.full(int(np.sum(~reached)), len(path.ts) - 1))
             reached[:] = True
         states = _unstack(path.thetas[kept], run.state)
         found, parameters = run.read(states, flow.args)
