@@ -32,7 +32,7 @@ from thetadot.conservation import (
     rebalance,
     reduced_flow,
 )
-from thetadot.papers.intrinsic import random_linear_shapes, random_relu_shapes
+from thetadot.papers.intrinsic_setups import random_linear_shapes, random_relu_shapes
 
 
 def seconds(call: Callable[[], Any]) -> tuple[float, Any]:

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from thetadot.papers import Paper, Verdict, intrinsic, load, reproduce
+from thetadot.papers import Paper, Verdict, intrinsic, intrinsic_setups, load, reproduce
 
 
 @pytest.mark.slow
@@ -76,12 +76,12 @@ def test_the_balance_claims_fail_for_starts_a_little_off(monkeypatch):
 
 
 def test_the_lists_are_those_of_the_published_notebooks():
-    shapes = intrinsic.random_linear_shapes()
+    shapes = intrinsic_setups.random_linear_shapes()
     assert len(shapes) == 50
     draw = np.random.RandomState(0)
     assert draw.randint(2, 5) == len(shapes[0]) - 1
     assert shapes[0] == tuple(draw.randint(2, 6) for _ in shapes[0])
     assert all(2 <= width <= 5 for widths in shapes for width in widths)
-    relu = intrinsic.random_relu_shapes()
+    relu = intrinsic_setups.random_relu_shapes()
     assert {bias for _, bias in relu} == {False, "hidden"}
     assert all(2 <= width <= 9 for widths, _ in relu for width in widths)

@@ -6,7 +6,6 @@ figure or a numbered theorem of these papers.
 
 import itertools
 import time
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -31,45 +30,31 @@ from thetadot.conservation import (
     layered_graph,
     lift_of,
     momentum_fields,
-    neural_ode_field,
     reduced_flow,
     relaxed_balanced_init,
 )
 from thetadot.conservation.balance import offsets_of
-from thetadot.conservation.linear_reduction import beyond_of, relaxed_velocity
-from thetadot.dynamics import Flow, GradientDescent, MiniBatch, Path, Until, descend, flow, integrate
+from thetadot.conservation.linear_reduction import beyond_of
+from thetadot.dynamics import Flow, GradientDescent, MiniBatch, descend, integrate
 from thetadot.papers.claims import Claim, Paper
+from thetadot.papers.intrinsic_setups import (
+    TIGHT,
+    closed_velocity,
+    momentum_field,
+    ode_closed,
+    ode_training,
+    random_linear_shapes,
+    random_relu_shapes,
+    regression,
+    slowed_factors,
+    trained,
+)
 from thetadot.papers.rules import above, all_of, at_least, at_most, between, equals_prediction, holds_if, part
 from thetadot.papers.values import Measurement
 from thetadot.papers.workbench import Workbench
-from thetadot.problems import EmpiricalRisk, linear, mlp, residual, squared
+from thetadot.problems import linear, mlp, residual
 
 _STORED_SECONDS = {"linear": 2063.0, "ReLU": 6780.0}
-_TIGHT: dict[str, Any] = {"rtol": 1e-12, "atol": 1e-14, "solver": "Dopri8", "progress": False}
-
-
-def random_linear_shapes(count: int = 50) -> list[tuple[int, ...]]:
-    """The published notebook's list: depth 2–4, widths 2–5."""
-    draw, shapes = np.random.RandomState(0), []
-    for _ in range(count):
-        depth = draw.randint(2, 5)
-        widths = tuple(int(draw.randint(2, 6)) for _ in range(depth + 1))
-        for _ in range(2):
-            draw.rand(LinearLift(widths).size)
-        shapes.append(widths)
-    return shapes
-
-
-def random_relu_shapes(count: int = 50) -> list[tuple[tuple[int, ...], bool | str]]:
-    """The published notebook's list: depth 2–4, widths 2–9, hidden biases in half of them."""
-    draw, shapes = np.random.RandomState(0), []
-    for _ in range(count):
-        depth = draw.randint(2, 5)
-        widths = tuple(int(draw.randint(2, 10)) for _ in range(depth + 1))
-        bias = "hidden" if draw.random_sample() < 0.5 else False
-        draw.rand(layered_graph(widths, bias).size)
-        shapes.append((widths, bias))
-    return shapes
 
 
 def counted(workbench: Workbench) -> dict[str, tuple[list[LawCount], float]]:
@@ -108,19 +93,6 @@ def _every_linear_shape(workbench: Workbench) -> Measurement:
         },
         {"shapes": len(shapes), "which": listed},
     )
-
-
-def regression(network: Any, inputs: int, outputs: int, samples: int, seed: int) -> EmpiricalRisk:
-    """Normal data."""
-    rng = np.random.default_rng(seed)
-    x, y = rng.normal(size=(samples, inputs)), rng.normal(size=(samples, outputs))
-    return EmpiricalRisk(network, squared, x, y)
-
-
-def trained(problem: EmpiricalRisk, theta: Any, times: np.ndarray) -> Path:
-    """Full training at tight tolerances."""
-    until = Until(time=float(times[-1]), steps=20_000)
-    return flow(problem, jnp.asarray(theta), until=until, saves=times, **_TIGHT)
 
 
 def _relu_is_intrinsic(workbench: Workbench) -> Measurement:
@@ -165,12 +137,6 @@ def _kernels(workbench: Workbench) -> Measurement:
     )
 
 
-def _closed_velocity(z: Any, args: Any) -> Any:
-    x, y, offsets, ahead, behind = args
-    slope = (z @ x.T - y.T) @ x / x.shape[0]
-    return relaxed_velocity(z, slope, offsets, (ahead, behind), min(z.shape))
-
-
 def _relaxed_balance(workbench: Workbench) -> Measurement:
     workbench.say("closed flows of linear networks")
     times, right, wrong = np.linspace(0, 2, 6), {}, {}
@@ -186,7 +152,7 @@ def _relaxed_balance(workbench: Workbench) -> Measurement:
         ahead, behind, _ = beyond_of(zeros, shape, min(widths[1:-1]))
         args = (problem.x, problem.y, jnp.asarray(offsets_of(zeros)), jnp.asarray(ahead), jnp.asarray(behind))
         start = jnp.asarray(agreement.full[0].reshape(shape))
-        balanced = integrate(Flow(_closed_velocity, args), start, saves=times, **_TIGHT).thetas
+        balanced = integrate(Flow(closed_velocity, args), start, saves=times, **TIGHT).thetas
         norm = np.linalg.norm(agreement.full, axis=1).max()
         wrong[str(widths)] = float(np.linalg.norm(balanced - agreement.full, axis=1).max() / norm)
     value = {"relaxed field": max(right.values()), "balanced field": min(wrong.values())}
@@ -217,25 +183,6 @@ def _rank_limit(workbench: Workbench) -> dict[str, float]:
     return found
 
 
-def _ode_training(weights: Any, args: Any) -> Any:
-    ode, target = args
-    return ode.field(weights, lambda z: z - target)
-
-
-def _ode_closed(z: Any, target: Any) -> Any:
-    return neural_ode_field(lambda product: product - target)(z)
-
-
-def _slowed_factors(factors: Any, target: Any) -> Any:
-    def risk(stack: Any) -> Any:
-        product = jnp.eye(target.shape[0])
-        for k in range(stack.shape[0]):
-            product = stack[k] @ product
-        return 0.5 * jnp.sum((product - target) ** 2)
-
-    return -jax.grad(risk)(factors) / factors.shape[0]
-
-
 def _neural_ode(workbench: Workbench) -> Measurement:
     workbench.say("linear neural ODE")
     ode, rng = LinearNeuralODE(3), np.random.default_rng(0)
@@ -247,28 +194,20 @@ def _neural_ode(workbench: Workbench) -> Measurement:
         weights = ode.relaxed_balanced(
             0.2 * (mixed - mixed.T), 0.2 * (symmetric + symmetric.T), value * ode.positions
         )
-        rows = integrate(Flow(_ode_training, (ode, target)), weights, saves=times, **_TIGHT).thetas
+        rows = integrate(Flow(ode_training, (ode, target)), weights, saves=times, **TIGHT).thetas
         rows = jnp.asarray(rows.reshape(-1, ode.nodes, 3, 3))
         invariants, ends = jax.vmap(ode.invariant)(rows), np.asarray(jax.vmap(ode.endpoint)(rows))
-        closed = integrate(Flow(_ode_closed, target), ode.endpoint(weights), saves=times, **_TIGHT).thetas
+        closed = integrate(Flow(ode_closed, target), ode.endpoint(weights), saves=times, **TIGHT).thetas
         drift = max(drift, float(jnp.abs(invariants - invariants[:1]).max()))
         error = max(error, float(np.abs(ends - closed.reshape(ends.shape)).max()))
     errors = []
     for depth in workbench.choose(full=(8, 16, 32), quick=(8, 16)):
         factors = ode.finite_depth(weights, depth)
-        rows = integrate(Flow(_slowed_factors, target), factors, saves=times, **_TIGHT).thetas
+        rows = integrate(Flow(slowed_factors, target), factors, saves=times, **TIGHT).thetas
         products = [np.linalg.multi_dot(list(row[::-1])) for row in rows.reshape(-1, depth, 3, 3)]
         errors.append(float(np.abs(np.array(products) - ends).max()))
     ratios = [a / b for a, b in itertools.pairwise(errors)]
     return Measurement({"H drift": drift, "Z error": error, "ratios": ratios}, {"finite depth": errors})
-
-
-def _momentum_field(state: Any, args: Any) -> Any:
-    problem, friction = args
-    size = problem.size
-    velocity = state[1 + size :]
-    push = -friction * velocity - problem.value_and_grad(state[1 : 1 + size])[1]
-    return jnp.concatenate([jnp.ones(1), velocity, push])
 
 
 def _momentum(workbench: Workbench) -> Measurement:
@@ -281,9 +220,7 @@ def _momentum(workbench: Workbench) -> Measurement:
     problem, lift = regression(linear([2, 3, 1]), 2, 1, 8, 0), LinearLift((2, 3, 1))
     laws = known_laws(momentum_fields(lift, 1))
     start = jnp.asarray(np.concatenate([[0.0], np.random.default_rng(0).normal(size=18)]))
-    rows = integrate(
-        Flow(_momentum_field, (problem, 1.0)), start, saves=np.linspace(0, 3, 7), **_TIGHT
-    ).thetas
+    rows = integrate(Flow(momentum_field, (problem, 1.0)), start, saves=np.linspace(0, 3, 7), **TIGHT).thetas
     values, balance = laws.values(rows), known_laws(lift).values(rows[:, 1:10])
     return Measurement(
         {
