@@ -23,7 +23,9 @@ _EXPORTS = {
     "errors": "ThetadotError PrecisionError ThetadotWarning",
 }
 _HOME = {name: package for package, names in _EXPORTS.items() for name in names.split()}
-_PACKAGES = ("numerics", "problems", "dynamics", "stability", "studies", "report", "papers", "errors")
+_PACKAGES = (
+    "numerics", "problems", "dynamics", "stability", "conservation", "studies", "report", "papers", "errors",
+)  # fmt: skip
 __all__ = ["__version__", "data", *_PACKAGES, *_HOME]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
