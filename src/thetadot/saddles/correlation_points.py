@@ -72,9 +72,7 @@ class CorrelationPoint:
     second_order: SecondOrder
 
 
-def refine_point(
-    correlation: NeuralCorrelation, direction: Float[np.ndarray, " F"]
-) -> CorrelationPoint:
+def refine_point(correlation: NeuralCorrelation, direction: Float[np.ndarray, " F"]) -> CorrelationPoint:
     """Bordered Newton from a direction that is nearly stationary.
 
     Arguments:
@@ -92,9 +90,7 @@ def refine_point(
     return _point(correlation, w, residual, 1)
 
 
-def newton_direction(
-    correlation: NeuralCorrelation, direction: np.ndarray
-) -> tuple[np.ndarray, float]:
+def newton_direction(correlation: NeuralCorrelation, direction: np.ndarray) -> tuple[np.ndarray, float]:
     """(w*, ‖∇𝒩 − λw*‖), without second-order data."""
     w = np.asarray(direction, float) / np.linalg.norm(direction)
     g = correlation.gradient(w)
@@ -172,9 +168,7 @@ def _maxima(correlation: NeuralCorrelation, starts: int, key: PRNGKeyArray | Non
     degree = correlation.degree
     # In units of a typical slope, so that the optimiser's own thresholds mean something.
     probes = rng.normal(size=(4, correlation.free.size))
-    typical = max(
-        float(np.linalg.norm(correlation.gradient(u / np.linalg.norm(u)))) for u in probes
-    )
+    typical = max(float(np.linalg.norm(correlation.gradient(u / np.linalg.norm(u)))) for u in probes)
     if typical == 0.0:
         return
 

@@ -170,7 +170,9 @@ def critical_point(
     groups = [np.asarray(neuron.indices) for neuron in problem.layout.neurons]
     alive = _living(problem, start, groups) if isinstance(support, str) else np.asarray(support, bool)
     if alive.shape != (len(groups),):
-        raise SaddlesError(f"support has shape {alive.shape}: expected one entry for each of {len(groups)} groups")
+        raise SaddlesError(
+            f"support has shape {alive.shape}: expected one entry for each of {len(groups)} groups"
+        )
     return judge(problem, start, groups, alive, tolerance, _typical(problem))
 
 
@@ -186,7 +188,9 @@ def judge(
     dead = _union([group for group, lives in zip(groups, alive, strict=True) if not lives])
     active = np.setdiff1d(np.arange(problem.size), dead)
     polished, converged = polish(problem, start, active, tolerance)
-    moved = float(np.linalg.norm(polished - start) / max(np.linalg.norm(start), 1e-300)) if start.any() else 0.0
+    moved = (
+        float(np.linalg.norm(polished - start) / max(np.linalg.norm(start), 1e-300)) if start.any() else 0.0
+    )
     loss, slope = value_and_gradient(problem, polished)
     index = morse_index(problem, polished)
     status = PointStatus.POLISHED if converged else PointStatus.NOT_CONVERGED
@@ -271,7 +275,9 @@ def _living(problem: Problem, theta: np.ndarray, groups: Sequence[np.ndarray]) -
     if cuts:
         widest = max(cuts, key=lambda place: logs[place - 1] - logs[place])
         alive[order[widest:]] = False
-    if not is_zero_preserving(problem, _union([g for g, lives in zip(groups, alive, strict=True) if not lives]), probes=2):
+    if not is_zero_preserving(
+        problem, _union([g for g, lives in zip(groups, alive, strict=True) if not lives]), probes=2
+    ):
         alive[:] = True
     return alive
 

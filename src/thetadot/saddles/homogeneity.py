@@ -96,7 +96,9 @@ def homogeneity(
     points = rng.normal(size=(probes, problem.size))
     degree, defect = _degree(problem, points, np.ones(problem.size), tolerance)
     if not np.isfinite(defect):
-        return Homogeneity(None, dict.fromkeys(problem.layout.slices), 0.0, True, None, HomogeneityStatus.UNDETERMINED)
+        return Homogeneity(
+            None, dict.fromkeys(problem.layout.slices), 0.0, True, None, HomogeneityStatus.UNDETERMINED
+        )
     slices: dict[str, float | None] = {}
     for name, part in problem.layout.slices.items():
         mask = np.zeros(problem.size)
@@ -204,8 +206,6 @@ def _of_loss(problem: Problem, rng: np.random.Generator, probes: int) -> Homogen
     return Homogeneity(
         degree if good else None, names, defect, True, None if good else "the loss near 0", status
     )
-
-
 
 
 def require_homogeneous(problem: Problem) -> Homogeneity:

@@ -114,6 +114,7 @@ def follow_base(
     radius: float,
     peak: float,
     level: float,
+    until: float = _LATEST,
 ) -> Segment:
     """The full flow of the active weights until it settles, passes a saddle, or one of its groups fades.
 
@@ -133,9 +134,15 @@ def follow_base(
         return -hessian(problem, whole(y))[np.ix_(active, active)]
 
     solver = LSODA(
-        field, 0.0, theta[active], _LATEST, rtol=accuracy, atol=accuracy * 1e-2 * radius, jac=jacobian  # pyright: ignore
+        field,
+        0.0,
+        theta[active],
+        until,
+        rtol=accuracy,
+        atol=accuracy * 1e-2 * radius,
+        jac=jacobian,  # pyright: ignore
     )
-    living = [number for number in np.flatnonzero(alive)]
+    living = np.flatnonzero(alive).tolist()
     loss, slope = value_and_gradient(problem, theta)
     times, thetas, losses, slopes, pieces = [0.0], [theta.copy()], [loss], [float(np.linalg.norm(slope))], []
     norms = np.array([np.linalg.norm(theta[groups[number]]) for number in living])
@@ -162,6 +169,9 @@ def follow_base(
         if lowest < peak / _PROMINENCE and slopes[-1] > _PROMINENCE * lowest:
             ending = "passing"
             break
+        if solver.status == "finished":
+            ending = "time"
+            break
         size = float(np.linalg.norm(here))
         if not np.isfinite(loss) or size > 1e8:
             ending = "unbounded"
@@ -175,8 +185,16 @@ def follow_base(
         if ending == "faded":
             break
     segment = Segment(
-        problem, active, np.array(times), np.array(thetas), np.array(losses), np.array(slopes), pieces, before,
-        ending, faded,
+        problem,
+        active,
+        np.array(times),
+        np.array(thetas),
+        np.array(losses),
+        np.array(slopes),
+        pieces,
+        before,
+        ending,
+        faded,
     )
     return segment.cut(lowest_row) if ending == "passing" else segment
 

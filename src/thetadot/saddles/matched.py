@@ -35,6 +35,7 @@ log = logging.getLogger("thetadot.saddles")
 _SAME_RATE = 1e-6
 _STRUCTURAL = 1e-12
 _MOST_COLUMNS = 64
+_ALIGNED = 1e-3
 _FINITE = 1e-3
 _DEEP = 1e-4
 _SETTLED = 1e-7
@@ -177,13 +178,18 @@ class Walker:
         dead = self._dead_indices()
         correlation = _build(self.problem, self.base, dead) if dead.size else None
         if correlation is not None and correlation.degree == 2 and not correlation.quadratic:
-            return "UNSUPPORTED", "the correlation function of degree 2 is not a quadratic form (a kinked activation)"
+            return (
+                "UNSUPPORTED",
+                "the correlation function of degree 2 is not a quadratic form (a kinked activation)",
+            )
         linear_dead = correlation is not None and correlation.degree == 2
         indices = np.arange(self.problem.size) if linear_dead else self._active_indices()
         if linear_dead and self.dead.any():
             self.columns += [
                 Column(float(np.log(np.linalg.norm(part))), part / np.linalg.norm(part))
-                for part in _parts(self.dead, [g for g, a in zip(self.groups, self.alive, strict=True) if not a])
+                for part in _parts(
+                    self.dead, [g for g, a in zip(self.groups, self.alive, strict=True) if not a]
+                )
             ]
             self.dead = np.zeros_like(self.dead)
         rates, unstable = self._decompose(indices)
@@ -212,7 +218,8 @@ class Walker:
                 self.alignment = 1.0 - float(slower.max(initial=0.0)) / stop.rate
             base = self._linear_start(best, rates, flow, dead, correlation)
         else:
-            assert best.point is not None and flow is not None
+            assert best.point is not None
+            assert flow is not None
             stop.exit, stop.rate, stop.degree = "homogeneous", best.point.multiplier, degree
             if len(self.stops) == 1:
                 self.alignment = best.point.second_order.alignment_exponent
@@ -249,7 +256,10 @@ class Walker:
                 for column in self.columns:
                     piece = column.vector[indices[local]]
                     coordinates = basis.T @ piece
-                    if np.linalg.norm(coordinates) > _STRUCTURAL * max(np.linalg.norm(piece), 1e-300) and piece.any():
+                    if (
+                        np.linalg.norm(coordinates) > _STRUCTURAL * max(np.linalg.norm(piece), 1e-300)
+                        and piece.any()
+                    ):
                         parts.append((column.log, coordinates))
                 if not parts:
                     continue
@@ -310,9 +320,7 @@ class Walker:
         small = np.zeros(self.problem.size)
         small[dead] = np.exp(log_norm) * unit
         star = point.correlation.embed(point.direction)
-        winners = [
-            number for number, group in enumerate(self.groups) if np.linalg.norm(star[group]) > 1e-6
-        ]
+        winners = [number for number, group in enumerate(self.groups) if np.linalg.norm(star[group]) > 1e-6]
         inside = _union([self.groups[number] for number in winners])
         moved = np.zeros(self.problem.size)
         moved[inside] = small[inside]
@@ -321,7 +329,7 @@ class Walker:
             for column, rate in zip(self.columns, rates, strict=True)
         ]
         across = self._tangent_columns(flow, point, dead, inside, radius)
-        if across is not None and all(column.log < np.log(0.3 * radius) for column in across):
+        if across is not None and all(column.log < np.log(_ALIGNED * radius) for column in across):
             others += across
             moved = np.zeros_like(moved)
             moved[inside] = radius * star[inside]
@@ -385,7 +393,9 @@ class Walker:
 
     def _touched(self, moved: np.ndarray) -> np.ndarray:
         """(G,) which groups live once `moved` is added."""
-        return self.alive | np.array([bool(np.linalg.norm(moved[group]) > 1e-9 * np.linalg.norm(moved)) for group in self.groups], bool)
+        return self.alive | np.array(
+            [bool(np.linalg.norm(moved[group]) > 1e-9 * np.linalg.norm(moved)) for group in self.groups], bool
+        )
 
     # Jumps.
 
@@ -410,6 +420,8 @@ class Walker:
                 segment = segment.cut(row)
                 self.pieces.append((segment.duration, segment))
                 moved = promotion
+                if segment.slopes[-1] < 0.3 * segment.peak:
+                    start_loss = self._pass_near(segment.thetas[-1], start_loss)
                 base = Base(segment.thetas[-1] + moved, self._touched(moved), segment.peak)
                 promoted = True
                 continue
@@ -446,16 +458,20 @@ class Walker:
                 if level < _LOWEST:
                     if float(end @ value_and_gradient(self.problem, end)[1]) < 0:
                         size = float(np.linalg.norm(end))
-                        return "UNBOUNDED", f"the weights still grow where the gradient has vanished (‖θ‖ = {size:.3g})"
-                    return "UNSUPPORTED", f"the flow settled where no critical point is near ({point.status.name})"
+                        return (
+                            "UNBOUNDED",
+                            f"the weights still grow where the gradient has vanished (‖θ‖ = {size:.3g})",
+                        )
+                    return (
+                        "UNSUPPORTED",
+                        f"the flow settled where no critical point is near ({point.status.name})",
+                    )
                 base = Base(end, kept, segment.peak)
                 continue
             if segment.ending == "passing" and (promoted or segment.slopes[-1] > _DEEP * segment.peak):
                 # The deviation is real, not rounding: the base goes on as it is.
-                if point.status is PointStatus.POLISHED and point.loss < start_loss - 1e-12:
-                    self._pass(point)
-                    start_loss = point.loss
                 self.alive = kept
+                start_loss = self._pass_near(end, start_loss)
                 base = Base(end, kept, segment.peak, leaving=True)
                 continue
             for group in np.flatnonzero(kept & ~self.alive):
@@ -463,43 +479,70 @@ class Walker:
                 part[self.groups[group]] = end[self.groups[group]]
                 self._demote(part)
             deviation = end - point.theta
+            if promoted and point.index.negative:
+                self._demote(np.where(np.isin(np.arange(end.size), self._active_indices()), deviation, 0.0))
             self.base = point.theta
             self._arrive(point)
             self._note_approach(deviation)
             return "", ""
         return "UNSUPPORTED", "a jump changed its live neurons too often"
 
-    def _pass(self, point: CriticalPoint) -> None:
-        self._arrive(point, settled=False)
-        k = np.linalg.eigvalsh(-hessian(self.problem, point.theta))
-        stop = self.stops[-1]
-        stop.exit, stop.rate, stop.degree = "linear", float(k[-1]), 2
+    def _pass_near(self, theta: np.ndarray, above: float) -> float:
+        """Record the saddle that the base passes, if one is near and lower; the loss of the last stop.
+
+        The smallest groups may be on their way out or in: the nearest critical point decides which of them count.
+        """
+        kept = self.alive
+        norms = np.array([np.linalg.norm(theta[group]) for group in self.groups])
+        order = [number for number in np.argsort(norms) if kept[number]]
+        small = [number for number in order if norms[number] < 0.3 * norms.max()][: len(order) - 1]
+        best = None
+        for count in range(min(len(small), 4) + 1):
+            self.alive = kept.copy()
+            self.alive[small[:count]] = False
+            near, converged = polish(self.problem, theta, self._active_indices(), 1e-12)
+            moved = float(np.linalg.norm(near - theta))
+            if converged and moved < 0.1 * np.linalg.norm(theta) and (best is None or moved < best[0]):
+                best = moved, near, self.alive
+        if best is not None:
+            self.alive = best[2]
+            point = self._judge_end(best[1])
+            if point.status is PointStatus.POLISHED and point.loss < above * (1 - 1e-9) - 1e-12:
+                self._arrive(point, settled=False)
+                k = np.linalg.eigvalsh(-hessian(self.problem, point.theta))
+                stop = self.stops[-1]
+                stop.exit, stop.rate, stop.degree = "linear", float(k[-1]), 2
+                self._note_approach(theta - point.theta)
+                above = point.loss
+        self.alive = kept
+        return above
 
     def _demote(self, part: np.ndarray) -> None:
         size = float(np.linalg.norm(part))
         if size == 0.0:
             return
-        if self.origin.degree == 2:
-            self.columns.append(Column(float(np.log(size)), part / size))
-        else:
+        dead = np.isin(np.arange(part.size), self._dead_indices())
+        if self.origin.degree > 2 and part[dead].any():
             self.dead = self.dead + part
+        else:
+            self.columns.append(Column(float(np.log(size)), part / size))
 
     def _note_approach(self, deviation: np.ndarray) -> None:
         """The exponent of the closest approach to a strict saddle first reached from a correlation point."""
         here = self.stops[-1]
-        size = float(deviation @ deviation)
-        if here.point.kind is not PointKind.STRICT_SADDLE or len(self.stops) != 2 or size == 0:
+        if here.point.kind is not PointKind.STRICT_SADDLE or len(self.stops) != 2:
             return
-        matrix = hessian(self.problem, here.point.theta)
-        stable = float(deviation @ matrix @ deviation) / size
-        unstable = -float(here.point.index.eigenvalues[0])
+        eigenvalues, vectors = np.linalg.eigh(hessian(self.problem, here.point.theta))
+        arriving = np.abs(vectors.T @ deviation) * (eigenvalues > 1e-8 * eigenvalues[-1])
+        stable, unstable = float(eigenvalues[int(np.argmax(arriving))]), -float(eigenvalues[0])
         if stable > 0:
             here.approach = self.alignment * stable / (stable + unstable)
 
     def _finite(self, vector: np.ndarray, radius: float) -> float:
         """Log amplitude from which a column is no longer infinitesimal: dead groups join the base early."""
         joined = any(
-            lives and bool(np.any(vector[group])) for group, lives in zip(self.groups, self.alive, strict=True)
+            lives and bool(np.any(vector[group]))
+            for group, lives in zip(self.groups, self.alive, strict=True)
         )
         return float(np.log(max(_FINITE, 0.0 if joined else radius)))
 
@@ -510,8 +553,8 @@ class Walker:
         row, promotion = len(segment.times) - 1, None
         fate = follow_columns(self.problem, segment, self.columns)
         for logs, vectors in fate:
-            grown = np.flatnonzero(logs > self._finite(vectors[0], radius))
-            grown = grown[grown > 0]
+            # Growing, too: what has just been demoted is larger, and decays.
+            grown = 1 + np.flatnonzero((logs[1:] > self._finite(vectors[0], radius)) & (np.diff(logs) > 0))
             if grown.size and grown[0] < row:
                 row = int(grown[0])
         small = None
@@ -527,7 +570,11 @@ class Walker:
         columns = []
         whole = np.zeros(self.problem.size)
         for logs, vectors in fate:
-            if row < len(segment.times) - 1 and row > 0 and logs[row] > self._finite(vectors[0], radius):
+            if (
+                row < len(segment.times) - 1
+                and row > 0
+                and logs[row] > max(self._finite(vectors[0], radius), logs[row - 1])
+            ):
                 whole += np.exp(logs[row]) * vectors[row]
                 promotion = whole
             else:
