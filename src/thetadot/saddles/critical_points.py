@@ -225,8 +225,7 @@ def polish(
     """
     theta = np.zeros_like(start)
     theta[active] = start[active]
-    value, slope = value_and_gradient(problem, theta)
-    slope, damping = slope[active], None
+    slope, damping = value_and_gradient(problem, theta)[1][active], None
     for _ in range(100):
         whole = hessian(problem, theta)
         sizes, vectors = np.linalg.eigh(whole[np.ix_(active, active)])

@@ -40,7 +40,7 @@ def plot_itinerary(itinerary: Itinerary, axes: Sequence[Axes] | np.ndarray | Non
         words = _time_words(predicted if np.isfinite(predicted) else measured)
         upper.axvline(place + 1, color=MUTED, lw=0.9, ls="--")
         upper.annotate(words, (place + 1, 1.0), xycoords=("data", "axes fraction"), xytext=(-3, -2),
-                       textcoords="offset points", rotation=90, ha="right", va="top", fontsize="x-small", color=INK)  # fmt: skip
+                       textcoords="offset points", rotation=90, ha="right", va="top", fontsize=7)  # fmt: skip
     for place, visit in enumerate(itinerary.visits):
         index = visit.point.index
         mark = {
@@ -49,7 +49,7 @@ def plot_itinerary(itinerary: Itinerary, axes: Sequence[Axes] | np.ndarray | Non
             "DEGENERATE_SADDLE": "degenerate saddle",
         }
         upper.annotate(f"{mark.get(visit.point.kind.name, '?')}\nindex {index.negative}", (place + 0.5, losses[place]),
-                       xytext=(0, 4), textcoords="offset points", ha="center", fontsize="x-small", color=INK)  # fmt: skip
+                       xytext=(0, 4), textcoords="offset points", ha="center", fontsize=7, color=INK)  # fmt: skip
     upper.set_ylim(min(0.0, losses.min()), losses.max() * 1.25 + 1e-300)
     upper.set_ylabel("loss")
     upper.legend(fontsize="x-small", frameon=False, loc="center right")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import enum
+import itertools
 import warnings
 
 import jax
@@ -173,7 +174,7 @@ def _is_lipschitz(problem: EmpiricalRisk, rng: np.random.Generator) -> bool:
 
     places = np.linspace(0.0, 1.0, _PIECES + 1)
     values = [gradient(place) for place in places]
-    jumps = [np.linalg.norm(after - before) for before, after in zip(values[:-1], values[1:], strict=True)]
+    jumps = [np.linalg.norm(after - before) for before, after in itertools.pairwise(values)]
     widest = int(np.argmax(jumps))
     low, high, at_low, at_high = places[widest], places[widest + 1], values[widest], values[widest + 1]
     for _ in range(_BISECTIONS):

@@ -2,16 +2,16 @@
 
 import dataclasses
 import enum
+import itertools
 import logging
 import time
 import warnings
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from threadpoolctl import threadpool_limits
 
-from thetadot.dynamics import Event, Flow, Outcome, Path, Until, flow, integrate
+from thetadot.dynamics import Outcome, Path, Until
 from thetadot.problems import Problem
 from thetadot.saddles.critical_points import CriticalPoint, PointKind, PointStatus, critical_point
 from thetadot.saddles.derivatives import hessian, require_float64, value_and_gradient
@@ -20,16 +20,16 @@ from thetadot.saddles.errors import (
     SaddlesError,
     StableManifoldWarning,
 )
-from thetadot.saddles.escape import _beyond, log_time_field, normalised, require_resolved
+from thetadot.saddles.escape import normalised, require_resolved
 from thetadot.saddles.homogeneity import homogeneity, require_homogeneous
 from thetadot.saddles.matched import Walk, Walker
 from thetadot.saddles.plateaus import plateaus
 from thetadot.saddles.sparsity import Groups, _seed, neuron_groups
+from thetadot.saddles.trajectory import crossing_time, followed, started
 
 log = logging.getLogger("thetadot.saddles")
 
 _LONGEST = 1e7
-_REAL_TIME = 1e8
 
 
 class ItineraryStatus(enum.Enum):
@@ -164,8 +164,8 @@ def saddle_itinerary(
         max_saddles: points left after the origin; 1 stops once the first saddle has been left.
         groups: which weights live and die together; default: hidden neurons.
         accuracy: of the integration; the prediction's own steps are a hundred times finer.
-        match_radius: norm at which asymptotics meet the full flow; default 1e-2 where dead neurons blow up, 1e-4 where a
-            mode grows exponentially, at least ten times the scale.
+        match_radius: norm at which asymptotics meet the full flow; default 1e-2 where dead neurons blow up, 1e-4 where
+            a mode grows exponentially, at least ten times the scale.
         perturb: relative size of a random perturbation of the direction, which leads off invariant manifolds.
         budget: wall-clock seconds; what was found until then is returned.
         key: of the perturbation.
@@ -178,7 +178,8 @@ def saddle_itinerary(
 
     Example:
         >>> import numpy as np, thetadot as td
-        >>> problem = td.EmpiricalRisk(td.diagonal(2), td.squared, np.sqrt(2) * np.eye(2), np.sqrt(2) * np.array([2.0, 1.0]))
+        >>> x = np.sqrt(2) * np.eye(2)
+        >>> problem = td.EmpiricalRisk(td.diagonal(2), td.squared, x, x @ np.array([2.0, 1.0]))
         >>> walk = saddle_itinerary(problem, np.array([1.0, 1.0, 0.0, 0.0]), 1e-30, mode="predict")
         >>> [int(row[0]) for row in walk.indices], walk.status.name
         ([2, 1, 0], 'REACHED_MINIMUM')
@@ -259,54 +260,6 @@ def _assemble(
     )  # fmt: skip
 
 
-def crossing_time(path: Path, level: float) -> float:
-    """Time at which the loss falls through a level, by cubic Hermite interpolation with L′ = −‖∇L‖²."""
-    below = np.flatnonzero((path.losses[:-1] >= level) & (path.losses[1:] < level))
-    if not below.size:
-        return float("nan")
-    row = int(below[0])
-    width = float(path.ts[row + 1] - path.ts[row])
-    rate = float(path.info.get("time_scale", 1.0))
-    first, last = float(path.losses[row]), float(path.losses[row + 1])
-    slopes = [-rate * float(path.grad_norms[row + place]) ** 2 * width for place in (0, 1)]
-    low, high = 0.0, 1.0
-    for _ in range(60):
-        s = 0.5 * (low + high)
-        value = (
-            (1 + 2 * s) * (1 - s) ** 2 * first + s * (1 - s) ** 2 * slopes[0]
-            + s**2 * (3 - 2 * s) * last + s**2 * (s - 1) * slopes[1]
-        )  # fmt: skip
-        low, high = (s, high) if value > level else (low, s)
-    return float(path.ts[row] + high * width)
-
-
-def _start(
-    problem: Problem, theta: np.ndarray, degree: float | None, accuracy: float, horizon: float
-) -> tuple[np.ndarray, float]:
-    """(state, time) after an approach in log time where real time would be too long; else the start itself."""
-    size = float(np.linalg.norm(theta))
-    if degree is None or degree <= 2 or horizon < _REAL_TIME or size > 1e-3:
-        return theta, 0.0
-    args = (problem, jnp.asarray(degree - 2.0), jnp.asarray(1e-2))
-    path = integrate(
-        Flow(log_time_field, args), {"clock": jnp.asarray(0.0), "theta": jnp.asarray(theta)},
-        until=Until(time=1e9), rtol=max(1e-2 * accuracy, 1e-12), solver="Tsit5", progress=False,
-        events=[Event(_beyond, "zero", terminal=True, direction=1, name="escape")],
-    )  # fmt: skip
-    last = path.thetas[-1]
-    return np.asarray(last[1:]), float(last[0])
-
-
-def _follow(
-    problem: Problem, theta: np.ndarray, until: Until, accuracy: float, budget: float | None, offset: float
-) -> Path:
-    path = flow(
-        problem, jnp.asarray(theta), until=until, accuracy=accuracy, rtol=max(1e-2 * accuracy, 1e-11),
-        saves="steps", budget=budget, progress=False,
-    )  # fmt: skip
-    return dataclasses.replace(path, ts=path.ts + offset) if offset else path
-
-
 def _trajectory(
     problem: Problem, unit: np.ndarray, scale: float, noise: np.ndarray | None, accuracy: float, walk: Walk,
     degree: float | None, budget: float | None,
@@ -332,11 +285,11 @@ def _trajectory(
     first = float(dwells[0]) if len(dwells) else float("nan")
     if not np.isfinite(first):
         return None, [*notes, "not integrated: no escape is predicted"]
-    state, offset = _start(problem, theta, degree, accuracy, first)
+    state, offset = started(problem, theta, degree, accuracy, first)
     ahead = (
         max(horizon * 1.0 - offset, 0.0) + 0.05 * float(np.nansum(dwells[1:][dwells[1:] < _LONGEST])) + 20.0
     )
-    path = _follow(problem, state, Until(time=ahead), accuracy, budget, offset)
+    path = followed(problem, state, Until(time=ahead), accuracy, budget, offset)
     return path, notes
 
 
@@ -349,14 +302,14 @@ def _integrated(
     slope = float(np.linalg.norm(value_and_gradient(problem, theta)[1]))
     notes: list[str] = []
     time_unit = scale / max(slope, 1e-300)
-    state, offset = _start(problem, theta, degree, accuracy, time_unit)
+    state, offset = started(problem, theta, degree, accuracy, time_unit)
     if noise is None and _balanced_on_edge(problem, unit, degree):
         notes.append(
             "the start is on an invariant manifold of the origin: where the walk leaves it, rounding decided when"
         )
         log.warning("%s", notes[-1])
     goal = max(1e-2 * float(np.linalg.norm(value_and_gradient(problem, state)[1])), 1e-13)
-    path = _follow(
+    path = followed(
         problem,
         state,
         Until(grad_norm=min(goal, 1e-10), time=1e6 * time_unit + 1e6),
@@ -376,10 +329,7 @@ def _integrated(
     found = found[: max_saddles + 2]
     points = [point for point, _ in found]
     escapes = np.array(
-        [
-            crossing_time(path, 0.5 * (one.loss + two.loss))
-            for one, two in zip(points[:-1], points[1:], strict=True)
-        ]
+        [crossing_time(path, 0.5 * (one.loss + two.loss)) for one, two in itertools.pairwise(points)]
         + [np.nan]
     )
     visits = tuple(

@@ -12,10 +12,9 @@ import logging
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from scipy.sparse.csgraph import connected_components
 
 from thetadot.problems import Problem
-from thetadot.saddles.correlation import NeuralCorrelation, _build
+from thetadot.saddles.correlation import _build
 from thetadot.saddles.correlation_flow import FlowStatus, LogFlow
 from thetadot.saddles.correlation_points import CorrelationPoint, refine_point
 from thetadot.saddles.critical_points import (
@@ -29,11 +28,10 @@ from thetadot.saddles.critical_points import (
 )
 from thetadot.saddles.derivatives import hessian, value_and_gradient
 from thetadot.saddles.jumps import Base, Column, Segment, follow_base, follow_columns, follow_dead
+from thetadot.saddles.modes import SAME_RATE, modes_of, tangent_columns
 
 log = logging.getLogger("thetadot.saddles")
 
-_SAME_RATE = 1e-6
-_STRUCTURAL = 1e-12
 _MOST_COLUMNS = 64
 _ALIGNED = 1e-3
 _FINITE = 1e-3
@@ -41,7 +39,6 @@ _DEEP = 1e-4
 _SETTLED = 1e-7
 _LOWEST = 1e-13
 _VANISHED = 1e-6
-_LINEAR = 1e-4
 
 
 @dataclasses.dataclass
@@ -192,7 +189,7 @@ class Walker:
                 )
             ]
             self.dead = np.zeros_like(self.dead)
-        rates, unstable = self._decompose(indices)
+        self.columns, rates, unstable = modes_of(self.problem, self.base, indices, self.columns)
         exits = [
             _Exit(-column.log / rate, number)
             for number, (column, rate) in enumerate(zip(self.columns, rates, strict=True))
@@ -214,16 +211,16 @@ class Walker:
         if best.mode is not None:
             stop.exit, stop.rate, stop.degree = "linear", float(rates[best.mode]), 2
             if len(self.stops) == 1:
-                slower = rates[rates < rates[best.mode] * (1 - _SAME_RATE)]
+                slower = rates[rates < rates[best.mode] * (1 - SAME_RATE)]
                 self.alignment = 1.0 - float(slower.max(initial=0.0)) / stop.rate
-            base = self._linear_start(best, rates, flow, dead, correlation)
+            base = self._linear_start(best, rates, flow, dead)
         else:
             assert best.point is not None
             assert flow is not None
             stop.exit, stop.rate, stop.degree = "homogeneous", best.point.multiplier, degree
             if len(self.stops) == 1:
                 self.alignment = best.point.second_order.alignment_exponent
-            base = self._homogeneous_start(best, rates, flow, dead, correlation)
+            base = self._homogeneous_start(best, rates, flow, dead)
         return self._jump(base)
 
     def _nothing_leads_away(self, point: CriticalPoint, unstable: bool) -> tuple[str, str]:
@@ -236,46 +233,6 @@ class Walker:
             return "NEAR_ORIGIN", "the correlation flow from this start vanishes or stands still"
         return "ON_STABLE_MANIFOLD", "the residual correlation flow of the dead neurons never grows"
 
-    def _decompose(self, indices: np.ndarray) -> tuple[np.ndarray, bool]:
-        """Columns become modes of −∇²L; (their rates, whether unstable modes exist)."""
-        whole = hessian(self.problem, self.base)
-        matrix = whole[np.ix_(indices, indices)]
-        top = float(np.abs(matrix).max(initial=0.0))
-        columns, rates, unstable = [], [], False
-        if top == 0.0:
-            return np.zeros(len(self.columns)), False
-        _, label = connected_components(np.abs(matrix) > 1e-14 * top)
-        for block in range(label.max() + 1):
-            local = np.flatnonzero(label == block)
-            k, vectors = np.linalg.eigh(-matrix[np.ix_(local, local)])
-            unstable = unstable or bool(k[-1] > 1e-8 * top)
-            edges = np.flatnonzero(np.diff(k) > _SAME_RATE * top) + 1
-            for space in np.split(np.arange(k.size), edges):
-                basis = vectors[:, space]
-                parts = []
-                for column in self.columns:
-                    piece = column.vector[indices[local]]
-                    coordinates = basis.T @ piece
-                    if (
-                        np.linalg.norm(coordinates) > _STRUCTURAL * max(np.linalg.norm(piece), 1e-300)
-                        and piece.any()
-                    ):
-                        parts.append((column.log, coordinates))
-                if not parts:
-                    continue
-                highest = max(part[0] for part in parts)
-                total = np.sum([np.exp(part[0] - highest) * part[1] for part in parts], axis=0)
-                size = float(np.linalg.norm(total))
-                if size == 0.0:
-                    continue
-                vector = np.zeros(self.problem.size)
-                vector[indices[local]] = basis @ (total / size)
-                columns.append(Column(highest + float(np.log(size)), vector))
-                rate = float(np.mean(k[space]))
-                rates.append(rate if abs(rate) > 1e-8 * top else 0.0)
-        self.columns = columns
-        return np.array(rates), unstable
-
     # Exits.
 
     def _radius(self, degree: int) -> float:
@@ -285,7 +242,6 @@ class Walker:
 
     def _linear_start(
         self, way: _Exit, rates: np.ndarray, flow: LogFlow | None, dead: np.ndarray,
-        correlation: NeuralCorrelation | None,
     ) -> Base:  # fmt: skip
         assert way.mode is not None
         winner = self.columns[way.mode]
@@ -308,7 +264,6 @@ class Walker:
 
     def _homogeneous_start(
         self, way: _Exit, rates: np.ndarray, flow: LogFlow, dead: np.ndarray,
-        correlation: NeuralCorrelation | None,
     ) -> Base:  # fmt: skip
         point = way.point
         assert point is not None
@@ -328,7 +283,7 @@ class Walker:
             Column(column.log + rate * wait, column.vector)
             for column, rate in zip(self.columns, rates, strict=True)
         ]
-        across = self._tangent_columns(flow, point, dead, inside, radius)
+        across = tangent_columns(self.problem.size, flow, point, dead, inside, radius)
         if across is not None and all(column.log < np.log(_ALIGNED * radius) for column in across):
             others += across
             moved = np.zeros_like(moved)
@@ -340,44 +295,6 @@ class Walker:
         self._keep(others, None)
         self.pieces.append((wait, None))
         return Base(self.base + moved, self._touched(moved))
-
-    def _tangent_columns(
-        self, flow: LogFlow, point: CorrelationPoint, dead: np.ndarray, inside: np.ndarray, radius: float
-    ) -> list[Column] | None:
-        """Deviations from the ray, read where they are linear and still resolved, carried to the radius."""
-        correlation = point.correlation
-        local = np.flatnonzero(np.isin(dead, inside))
-        w = point.direction[local] / np.linalg.norm(point.direction[local])
-        chosen = None
-        for state in flow._states:
-            z, log_norm = flow.log_vector(state)
-            part = z[local]
-            along = float(part @ w)
-            if along > 0 and np.linalg.norm(part / along - w) < _LINEAR:
-                chosen = (part - along * w, along, log_norm)
-                break
-        if chosen is None:
-            return None
-        across, along, log_norm = chosen
-        block = correlation.hessian(point.direction)[np.ix_(local, local)]
-        frame = np.linalg.svd(w[None, :])[2][1:].T
-        mu, vectors = np.linalg.eigh(frame.T @ block @ frame)
-        ray = float(np.log(along)) + log_norm
-        columns = []
-        edges = np.flatnonzero(np.diff(mu) > _SAME_RATE * point.multiplier) + 1
-        for space in np.split(np.arange(mu.size), edges):
-            if mu[space[0]] < 1e-6 * point.multiplier:
-                continue
-            basis = frame @ vectors[:, space]
-            amount = basis.T @ across
-            size = float(np.linalg.norm(amount))
-            if size <= _STRUCTURAL * float(np.linalg.norm(across)) or size == 0.0:
-                continue
-            vector = np.zeros(self.problem.size)
-            vector[dead[local]] = basis @ (amount / size)
-            growth = float(np.mean(mu[space])) / point.multiplier * (float(np.log(radius)) - ray)
-            columns.append(Column(float(np.log(size)) + log_norm + growth, vector))
-        return columns
 
     def _read_dead(self, flow: LogFlow, state: np.ndarray, dead: np.ndarray) -> None:
         unit, log_norm = flow.log_vector(state)
