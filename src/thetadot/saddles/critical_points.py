@@ -152,7 +152,7 @@ def critical_point(
         problem: what is trained.
         theta (P,): near a critical point.
         support: "auto" (the widest gap between norms of neurons), or which groups live (G,).
-        tolerance: ‖∇L‖ to reach, relative to the largest of 1 and ‖∇²L‖‖θ‖.
+        tolerance: ‖∇L‖ to reach, in units of ‖∇²L‖·max(1, ‖θ‖): far out, where all slopes fade, nothing is critical.
 
     Source: re-derived; see `neural_correlation`.
 
@@ -230,7 +230,7 @@ def polish(
         whole = hessian(problem, theta)
         sizes, vectors = np.linalg.eigh(whole[np.ix_(active, active)])
         top = float(np.abs(sizes).max(initial=0.0))
-        bound = tolerance * max(1.0, top * float(np.linalg.norm(theta)))
+        bound = tolerance * top * max(1.0, float(np.linalg.norm(theta)))
         norm = float(np.linalg.norm(slope))
         # A few steps beyond the bound cost nothing and reach rounding.
         if norm <= 1e-3 * bound or top == 0.0:
@@ -256,7 +256,7 @@ def polish(
             break
     full = value_and_gradient(problem, theta)[1]
     top = float(np.abs(hessian(problem, theta)).max(initial=0.0))
-    bound = tolerance * max(1.0, top * float(np.linalg.norm(theta)))
+    bound = tolerance * top * max(1.0, float(np.linalg.norm(theta)))
     return theta, bool(np.linalg.norm(full) <= bound)
 
 

@@ -167,7 +167,8 @@ def escape_time(
         return Escape(nan, nan, nan, radius or nan, scale * unit, nan, scale, None, EscapeStatus.NEVER)
     assert flow.point is not None
     rate = problem.time_scale
-    small = 1e-6 if correlation.degree == 2 else 1e-4
+    # The ray's own error falls with the radius, the rounding of its clock grows: a radius between them.
+    small = {2: 1e-6, 3: 1e-4}.get(correlation.degree, 1e-3)
     start, segment = follow_ray(problem, flow, groups, small, 1e-10)
     norms = np.linalg.norm(segment.thetas, axis=1)
     radius = 0.5 * float(norms[-1]) if radius is None else float(radius)
