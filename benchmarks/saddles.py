@@ -1,7 +1,8 @@
 """Escape from the origin and walks between saddles: gradients, steps and seconds, beside gradient descent and peers.
 
 Set-up A of the paper `homogeneous` (two-layer squared ReLU, 220 weights), to 300 time units past its escape clock.
-Gradient descent takes steps of 0.05 over the sharpness; where that is more than `--most` steps it is counted, not run. Times on a shared machine are noise; counts are not.
+Gradient descent takes steps of 0.05 over the sharpness; where that is more than `--most` steps it is counted, not run.
+Times on a shared machine are noise; counts are not.
 
     python benchmarks/saddles.py [--most 3000000] [--walks]
 """
