@@ -168,6 +168,7 @@ def _summary(walk):
     return walk.losses, walk.escapes_predicted[:-1], walk.indices
 
 
+@pytest.mark.slow
 def test_walks_do_not_depend_on_coordinates_order_of_neurons_or_copies_of_data():
     rng = np.random.default_rng(8)
     x, theta = rng.normal(size=(10, 4)), rng.normal(size=25)

@@ -165,7 +165,7 @@ def saddle_itinerary(
         groups: which weights live and die together; default: hidden neurons.
         accuracy: of the integration; the prediction's own steps are a hundred times finer.
         match_radius: norm at which asymptotics meet the full flow; default 1e-2 where dead neurons blow up, 1e-4 where
-            a mode grows exponentially, at least ten times the scale.
+            a mode grows exponentially, at least the scale (ten times for dead neurons).
         perturb: relative size of a random perturbation of the direction, which leads off invariant manifolds.
         budget: wall-clock seconds; what was found until then is returned.
         key: of the perturbation.

@@ -238,7 +238,9 @@ class Walker:
     def _radius(self, degree: int) -> float:
         size = float(np.linalg.norm(self.base))
         chosen = self.match_radius or (1e-2 if degree > 2 else 1e-4)
-        return float(np.clip(chosen, min(10 * self.scale, 0.1), 0.1)) * (min(1.0, size) if size > 0 else 1.0)
+        # Dead neurons must first align; a mode that grows has long left the others behind.
+        least = 10 * self.scale if degree > 2 else self.scale
+        return float(np.clip(chosen, min(least, 0.1), 0.1)) * (min(1.0, size) if size > 0 else 1.0)
 
     def _linear_start(
         self, way: _Exit, rates: np.ndarray, flow: LogFlow | None, dead: np.ndarray,
