@@ -80,8 +80,8 @@ def _floor(found: Sequence[Found]) -> Iterator[Panel]:
     if known_claims:
         reading += f" The solver's own estimate of its relative error is {number(max(known_claims), 2)}."
     method = (
-        "A second opinion on the accuracy: the exact flow stays where the laws keep their first values, and the path is "
-        "at least so far from there. It says nothing of errors along that set."
+        "A second opinion on the accuracy: the exact flow stays where the laws keep their first values, and the "
+        "path is at least so far from there. It says nothing of errors along that set."
     )
     chart = _chart(
         "Least distance from the exact flow", TIME_LABEL, "least error of θ (units of θ)", shown, lines,

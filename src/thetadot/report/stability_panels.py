@@ -12,7 +12,7 @@ from thetadot.report.lens_record import Found, spread, with_data
 from thetadot.report.panels import Panel
 from thetadot.report.series import member_names, rule_names
 
-_UNITS = {"step": ("steps", "1/step"), "time": ("time t (units of the loss gradient)", "1/time")}
+_UNITS = {"time": (TIME_LABEL, "1/time"), "step": ("steps", "1/step")}
 
 
 def stability_panels(found: Sequence[Found]) -> Iterator[Panel]:
@@ -43,7 +43,8 @@ def _exponents(found: Sequence[Found], unit: str) -> Iterator[Panel]:
     lines = []
     for one in shown:
         lengths, history = one.values("spectrum_length"), one.values("spectrum_history")
-        assert lengths is not None and history is not None
+        assert lengths is not None
+        assert history is not None
         for k in range(history.shape[1]):
             text = f"exponent {k + 1}" if history.shape[1] > 1 else ""
             opacity = {} if k == 0 else {"opacity": 0.4}
@@ -87,10 +88,10 @@ def _twins(found: Sequence[Found], unit: str) -> Iterator[Panel]:
     )
     chart = _chart(
         "Distance of nudged twins", words, "distance / first distance", shown, lines,
-        log_y=suits_logarithm([line.y for line in lines]), levels=(Level(1.0, "as far as at the start", 5),),
+        log_y=suits_logarithm([line.y for line in lines]),
     )  # fmt: skip
     yield Panel(
-        f"twins-{unit}", chart, spread(known, "At the end twins are apart by a factor of", ratios), method
+        f"twins-{unit}", chart, spread(known, "Growth of the distance by the end, as a factor", ratios), method
     )
 
 
@@ -120,7 +121,7 @@ def _finite_time(found: Sequence[Found]) -> Iterator[Panel]:
             dots = []
             for one in shown:
                 values = _known(one, name)
-                place = np.arange(1, len(values) + 1) + 0.12 * (one.series.rule - (len(rules) - 1) / 2)
+                place = np.arange(1, len(values) + 1) + 0.12 * (list(rules).index(one.series.rule) - (len(rules) - 1) / 2)
                 texts = tuple(
                     f"exponent {k + 1}, {one.series.name}: {number(v)}" for k, v in enumerate(values)
                 )

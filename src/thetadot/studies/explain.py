@@ -207,7 +207,7 @@ def _model_at(loc: tuple[str | int, ...], model: type, *, union: bool = False) -
     for part in loc:
         members = _members(here)
         if len(members) == 1 and _is_model(members[0]) and part in _fields(members[0]):
-            here = _fields(members[0])[part].annotation
+            here = _fields(members[0])[str(part)].annotation
             continue
         tagged = [m for m in members if _is_model(m) and "kind" in m.model_fields and _tag(m) == part]
         collections = [m for m in members if typing.get_origin(m) in (list, dict)]
@@ -218,7 +218,7 @@ def _model_at(loc: tuple[str | int, ...], model: type, *, union: bool = False) -
         else:
             models = [m for m in members if _is_model(m) and part in _fields(m)]
             if models:
-                here = _fields(models[0])[part].annotation
+                here = _fields(models[0])[str(part)].annotation
     if union:
         return here
     members = [m for m in _members(here) if _is_model(m)]

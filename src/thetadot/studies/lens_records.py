@@ -153,4 +153,4 @@ def dataset_of(record: LensRecord, values: Mapping[str, np.ndarray]) -> "xarray.
 
 def texts(meanings: Any, codes: Any) -> np.ndarray:
     """The texts behind codes."""
-    return np.array([*meanings, ""], dtype=str)[np.asarray(codes)]
+    return np.asarray(np.array([*meanings, ""], dtype=str)[np.asarray(codes)])
