@@ -60,7 +60,11 @@ class Found:
                 "word": ((), "ja"),
             },
             {"time": path.ts, "side": np.array(["left", "right"]), "at": ("time", path.steps)},
-            {"rule": "none" if rule is None else type(rule).__name__, "power": power, "odd": np.float64(np.nan)},
+            {
+                "rule": "none" if rule is None else type(rule).__name__,
+                "power": power,
+                "odd": np.float64(np.nan),
+            },
         )
 
     def to_xarray(self):

@@ -91,7 +91,10 @@ def _twins(found: Sequence[Found], unit: str) -> Iterator[Panel]:
         log_y=suits_logarithm([line.y for line in lines]),
     )  # fmt: skip
     yield Panel(
-        f"twins-{unit}", chart, spread(known, "Growth of the distance by the end, as a factor", ratios), method
+        f"twins-{unit}",
+        chart,
+        spread(known, "Growth of the distance by the end, as a factor", ratios),
+        method,
     )
 
 
@@ -121,7 +124,9 @@ def _finite_time(found: Sequence[Found]) -> Iterator[Panel]:
             dots = []
             for one in shown:
                 values = _known(one, name)
-                place = np.arange(1, len(values) + 1) + 0.12 * (list(rules).index(one.series.rule) - (len(rules) - 1) / 2)
+                place = np.arange(1, len(values) + 1) + 0.12 * (
+                    list(rules).index(one.series.rule) - (len(rules) - 1) / 2
+                )
                 texts = tuple(
                     f"exponent {k + 1}, {one.series.name}: {number(v)}" for k, v in enumerate(values)
                 )

@@ -103,7 +103,8 @@ def record_of(values: np.ndarray) -> ArrayRecord:
     """The record of an array of which all rows are committed."""
     scalar, values = values.ndim == 0, np.atleast_1d(values)
     tail, dtype = values.shape[1:], values.dtype
-    chunk_rows = max(1, min(MOST_CHUNK_ROWS, CHUNK_BYTES // max(1, _row_bytes(tail, dtype))))
+    fitting = max(1, min(MOST_CHUNK_ROWS, CHUNK_BYTES // max(1, _row_bytes(tail, dtype))))
+    chunk_rows = 1 if scalar else fitting
     blank = ArrayRecord(len(values), chunk_rows, tail, dtype.name, (), scalar)
     return dataclasses.replace(blank, checksums=tuple(checksum(rows) for rows in _blocks(values, chunk_rows)))
 
