@@ -46,6 +46,7 @@ def test_show_has_a_line_for_each_lens_and_path_and_says_why_one_does_not_apply(
     assert all(line["notes"] == ["the path is short"] for line in told if line["lens"] == "fussy")
 
 
+@pytest.mark.filterwarnings("default::thetadot.studies.errors.LensFailedWarning")
 def test_a_bug_in_a_lens_is_exit_code_4_with_its_name_and_the_rest_is_kept(call, tmp_path):
     name = study(tmp_path, "norms: {}, buggy: {place: gate}")
     result = call("run", name)

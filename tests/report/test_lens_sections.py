@@ -9,7 +9,6 @@ import xarray
 import thetadot as td
 from tests.report.markup import Page
 from tests.report.runs import HOSTILE, StandIn, descent, flow
-from thetadot import conservation, stability
 from thetadot.conservation import study as conservation_study
 from thetadot.errors import ThetadotError
 from thetadot.report import write_report
@@ -18,9 +17,6 @@ from thetadot.report.lens_record import Found, spread
 from thetadot.report.series import Series
 from thetadot.stability import study as stability_study
 from thetadot.studies.lens_reading import LensSummary
-
-assert conservation
-assert stability
 
 
 class Looked(StandIn):
@@ -88,12 +84,13 @@ def test_texts_of_a_lens_are_shown_as_text(tmp_path):
     data = own([1, 2], HOSTILE).rename({"height": "evil"})
     data["evil"].attrs["long_name"] = HOSTILE
     text, page = page_of(tmp_path, {(0, None, "own"): data, (1, None, "own"): HOSTILE})
-    assert 'alert("x")' not in text
+    assert "<script>alert" not in text
+    assert "<img" not in text
     assert "evil.example" not in "".join(page.references)
 
 
 def test_the_spread_over_many_members_is_that_of_their_numbers():
-    values = np.array([3.0, 1.0, 7.0, np.nan, 5.0, 9.0])
+    values = [3.0, 1.0, 7.0, np.nan, 5.0, 9.0]
     found = [Found("x", Series(flow(), 0, member), "done", "") for member in range(6)]
     low, middle, high = np.quantile([1.0, 3.0, 5.0, 7.0, 9.0], [0.1, 0.5, 0.9])
     assert spread(found, "Height", values, "m") == (
@@ -106,29 +103,31 @@ def test_the_spread_over_many_members_is_that_of_their_numbers():
 
 @pytest.fixture(scope="module")
 def looked():
-    """What both of our lenses find on two descents and a flow of a small network."""
+    """What both of our lenses find on two descents of a small network; the first stands for a flow."""
     x, y = np.random.default_rng(0).normal(size=(12, 2)), np.arange(12) % 2
     problem = td.EmpiricalRisk(td.mlp([2, 2, 2], "relu"), td.cross_entropy, x, y)
     theta = np.random.default_rng(1).normal(size=problem.size)
-    rule = td.GradientDescent(0.05)
-    paths = {
-        0: (td.flow(problem, theta, until=td.Until(time=2.0), progress=False), None),
-        1: (td.descend(problem, theta, rule, 40, saves="steps", progress=False), rule),
-    }
     options = stability_study.Options.model_validate(
         {"exponents": 2, "every": 4, "orbital": {"duration": 10}, "finite_time": {"windows": [4], "count": 2}}
     )
     found = []
-    for number, (path, made) in paths.items():
-        series = Series(path, number, 0, "gradient flow" if number == 0 else "gradient descent")
-        for lens, result in (
-            ("stability", stability_study.analyse(problem, path, options, rule=made)),
-            (
-                "conservation",
-                conservation_study.analyse(problem, path, conservation_study.Options(max_size=50)),
+    for number, learning_rate in enumerate((0.05, 0.1)):
+        rule = td.GradientDescent(learning_rate)
+        path = td.descend(problem, theta, rule, 40, saves="steps", progress=False)
+        name = "gradient flow" if number == 0 else "gradient descent"
+        looked_at = {
+            "stability": stability_study.analyse(problem, path, options, rule=rule),
+            "conservation": conservation_study.analyse(
+                problem, path, conservation_study.Options.model_validate({"max_size": 50})
             ),
-        ):
-            found.append(Found(lens, series, "done", result.summary(), data=result.to_xarray()))
+        }
+        if number == 0:
+            path = dataclasses.replace(path, info={**path.info, "kind": "flow"})
+        for lens, result in looked_at.items():
+            data = result.to_xarray()
+            units = {key: "time" for key, value in data.attrs.items() if number == 0 and value == "step"}
+            series = Series(path, number, 0, name)
+            found.append(Found(lens, series, "done", result.summary(), data=data.assign_attrs(units)))
     return found
 
 

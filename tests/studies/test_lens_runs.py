@@ -126,7 +126,7 @@ def test_a_bug_of_a_lens_is_named_and_leaves_the_rest_and_is_tried_again(tmp_pat
         ended = runner.run_study(study, tmp_path / "run", progress=False)
     run = ended.run
     assert (ended.how, run.status) == ("failed", "failed")
-    assert "lens 0/lenses/buggy failed" in run.manifest.error
+    assert "lens 0/lenses/buggy failed" in str(run.manifest.error)
     assert [line.status for line in run.lenses() if line.lens == "buggy"] == ["failed"] * MEMBERS
     assert run.lens(1, "norms", 0).sizes["time"] == 9
     log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
