@@ -9,17 +9,21 @@ from pydantic import BaseModel, ConfigDict, Field
 from thetadot.conservation.architecture import lift_of
 from thetadot.conservation.count import count_laws
 from thetadot.conservation.drift import LawDrift, LawSteps, law_drift, law_steps
-from thetadot.conservation.errors import ConservationError
+from thetadot.conservation.errors import ConservationError, UnsupportedArchitectureError
 from thetadot.conservation.kernel import KernelTest, kernel_test
 from thetadot.conservation.known_laws import known_laws
 from thetadot.conservation.law_count import LawCount
 from thetadot.conservation.laws import Laws
+from thetadot.conservation.output_sums import output_sums
 from thetadot.conservation.polynomial_laws import polynomial_laws
 from thetadot.conservation.reduced_flow import reduced_flow
 from thetadot.conservation.reduced_path import Comparison, ReducedPath, compare
 from thetadot.conservation.restricted import ZeroSumLift
 from thetadot.dynamics import Path
 from thetadot.problems import Problem
+
+COMPARED = ("gradient_descent", "minibatch", "per_sample")
+"""Comparison rules whose paths the lens looks at too."""
 
 _LARGEST_JACOBIAN = 4_000_000
 
@@ -125,7 +129,10 @@ def analyse(problem: Problem, path: Path, options: Options) -> ConservationResul
     Raises:
         UnsupportedArchitectureError: no lift is known for the network: the lens does not apply.
     """
-    lift = lift_of(problem, loss=options.loss)
+    try:
+        lift = lift_of(problem, loss=options.loss)
+    except UnsupportedArchitectureError as error:
+        return _without_lift(problem, path, options, error)
     plain = lift.lift if isinstance(lift, ZeroSumLift) else lift
     notes: list[str] = []
     laws: Laws = known_laws(lift)
@@ -156,6 +163,22 @@ def analyse(problem: Problem, path: Path, options: Options) -> ConservationResul
         else:
             notes.append("no reduced flow: it belongs to gradient flow, not to steps")
     return ConservationResult(laws.names, count, drift, steps, kernel, reduced, comparison, tuple(notes))
+
+
+def _without_lift(
+    problem: Problem, path: Path, options: Options, error: UnsupportedArchitectureError
+) -> ConservationResult:
+    """Networks of which only the output layer is understood: the sums over softmax outputs, if any."""
+    laws = output_sums(problem) if options.loss == "own" else None
+    if laws is None:
+        raise error
+    notes = [
+        f"{len(laws)} linear laws, the sums over softmax outputs: they check gradients, not step sizes",
+        "further laws are not excluded: no lift of this network is known",
+    ]
+    drift = law_drift(laws, path, tolerance=options.tolerance) if options.drift else None
+    steps = law_steps(laws, path.thetas) if _wants_steps(options, path, laws) else None
+    return ConservationResult(laws.names, None, drift, steps, None, None, None, tuple(notes))
 
 
 def _wants_steps(options: Options, path: Path, laws: Laws) -> bool:

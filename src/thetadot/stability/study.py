@@ -26,13 +26,16 @@ from thetadot.stability.errors import KinkWarning, StabilityError
 from thetadot.stability.finite_time import FiniteTimeExponents, finite_time_exponents
 from thetadot.stability.growth import Drift, drift
 from thetadot.stability.labels import with_error
-from thetadot.stability.options import Options
+from thetadot.stability.options import FiniteTimeOptions, Options, OrbitalOptions
 from thetadot.stability.orbital import OrbitalStability, orbital_stability
 from thetadot.stability.prediction import LossPrediction, loss_prediction
 from thetadot.stability.regimes import RegimeScan, regime_scan
 from thetadot.stability.sharpness import SharpnessTrack, sharpness, sharpness_along
 from thetadot.stability.spectrum import LyapunovSpectrum, has_kinks, lyapunov
 from thetadot.stability.tangent import System
+
+COMPARED = ("gradient_descent", "heavy_ball", "nesterov", "minibatch", "per_sample", "optax")
+"""Comparison rules whose paths the lens looks at too."""
 
 _SMALL = 500
 _STEPS = 200
@@ -148,8 +151,9 @@ def analyse(problem: Problem, path: Path, options: Options, *, rule: Any = None)
             notes.append("the activation has kinks, which tangents do not see")
         if options.exponents:
             found["spectrum"] = _spectrum(problem, path, system, start, options, notes, key)
-        if options.finite_time is not None and (not flow or "finite_time" in options.model_fields_set):
-            wanted = options.finite_time
+        automatic = None if flow else FiniteTimeOptions()
+        wanted = automatic if options.finite_time == "auto" else options.finite_time
+        if wanted is not None:
             found["finite_time"] = tuple(
                 finite_time_exponents(
                     system, start, window if flow else int(window), count=min(wanted.count, start.size),
@@ -164,8 +168,9 @@ def analyse(problem: Problem, path: Path, options: Options, *, rule: Any = None)
                 system, start, count=min(wanted.count, start.size), want=wanted.want, store=wanted.store, key=key,
                 **lengths,
             )  # fmt: skip
-        if options.orbital is not None and (not flow or "orbital" in options.model_fields_set):
-            wanted = options.orbital
+        automatic = None if flow else OrbitalOptions()
+        wanted = automatic if options.orbital == "auto" else options.orbital
+        if wanted is not None:
             parts = wanted.parts
             if parts is not None and not set(parts) <= set(problem.layout.roles.values()):
                 notes.append(f"the layout has no parts {', '.join(parts)}: all parameters were perturbed")
