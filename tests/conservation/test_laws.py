@@ -30,6 +30,8 @@ from thetadot.conservation import (
     ledger,
     lift_of,
     momentum_fields,
+    outer_laws,
+    output_lift,
     polynomial_laws,
 )
 
@@ -96,6 +98,68 @@ def test_lifts_see_all_that_the_network_computes(name):
 def test_other_activations_are_refused_by_name(network, what):
     with pytest.raises(UnsupportedArchitectureError, match=rf"{what}.*FunctionLift"):
         lift_of(problem_of(network, (2,), 1))
+
+
+OUTER = {
+    "tanh, cross-entropy": (td.mlp([2, 3, 3], "tanh"), (2,), 3, td.cross_entropy, 4),
+    "cube": (td.mlp([2, 3, 3, 2], "cube"), (2,), 2, td.squared, 6),
+    "squared relu, cross-entropy": (
+        td.mlp([2, 3, 2], "squared_relu", bias=False),
+        (2,),
+        2,
+        td.cross_entropy,
+        6,
+    ),
+    "convolution of tanh": (td.conv((1, 4, 4), [2], 3, "tanh"), (1, 4, 4), 3, td.cross_entropy, 3),
+    "residual of tanh": (
+        td.residual(2, 2, 2, stream=3, blocks=1, activation="tanh"),
+        (2,),
+        2,
+        td.cross_entropy,
+        4,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", list(OUTER))
+def test_networks_without_a_lift_keep_their_outer_laws(name):
+    network, inputs, outputs, loss, expected = OUTER[name]
+    problem = problem_of(network, inputs, outputs, loss)
+    laws = outer_laws(problem)
+    theta = np.random.default_rng(1).normal(size=problem.size)
+    gradient = np.asarray(problem.value_and_grad(jnp.asarray(theta))[1])
+    slopes = laws.table.jacobian(theta).toarray()
+    assert len(laws) == laws.independent() == expected
+    assert np.abs(gradient).max() > 1e-3
+    assert (
+        np.abs(slopes @ gradient).max() < 1e-12 * np.abs(slopes).max() * np.abs(gradient).max() * problem.size
+    )
+    with pytest.raises(UnsupportedArchitectureError):
+        lift_of(problem)
+
+
+def test_outer_laws_are_all_laws_of_a_small_network_of_tanh():
+    problem = problem_of(*OUTER["tanh, cross-entropy"][:4])
+    count = count_laws(output_lift(problem), arithmetic="float64")
+    assert (count.laws, count.extra, count.status.name) == (4, 0, "CLOSED")
+    assert count_laws(output_lift(problem, loss="any"), arithmetic="float64").laws == 0
+
+
+def test_outer_laws_of_relu_are_those_of_its_lift():
+    problem = problem_of(td.mlp([2, 3, 3, 2], "relu"), (2,), 2, td.cross_entropy)
+    theta = np.random.default_rng(0).normal(size=(1, problem.size))
+    ours, theirs = outer_laws(problem), known_laws(problem)
+    assert set(ours.names) == set(theirs.names)
+    by_name = dict(zip(theirs.names, theirs.values(theta)[0], strict=True))
+    expected = [by_name[name] for name in ours.names]
+    np.testing.assert_allclose(ours.values(theta)[0], expected, rtol=1e-13)
+
+
+def test_a_problem_without_network_has_no_outer_laws():
+    problem = td.FunctionRisk(lambda theta: jnp.sum(theta**2), jnp.ones(2))
+    assert len(outer_laws(problem)) == 0
+    with pytest.raises(UnsupportedArchitectureError, match="no network"):
+        output_lift(problem)
 
 
 def test_equinox_networks_of_relu_have_the_lift_of_ours():

@@ -42,6 +42,12 @@ def certificate_of(
     return seal(certificate)
 
 
+def certificate_of_blocks(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The certificate of lifts side by side, from those of its parts."""
+    claims = {name: sum(part[name] for part in parts) for name in ("size", "lie_dimension", "law_rank")}
+    return seal({"version": 1, "method": "blocks", **claims, "parts": list(parts)})
+
+
 def _listed(laws: Laws) -> list[dict[str, Any]]:
     rates = laws.rates or (0,) * len(laws)
     return [

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from thetadot.conservation.bracket_counts import by_brackets, by_floats, too_large
+from thetadot.conservation.certificate_issue import certificate_of_blocks
 from thetadot.conservation.closed_form_counts import by_column_sums, by_incidence, by_matrices
 from thetadot.conservation.errors import ConservationError, NotPolynomialError
 from thetadot.conservation.fields import VectorFields, fields_of
@@ -125,11 +126,7 @@ def _by_blocks(question: Question) -> dict[str, Any]:
     changes |= {"lower": sum(c.lower for c in counts), "upper": sum(c.upper for c in counts)}
     if status is CountStatus.PROVED:
         parts = [count.certify for count in counts]
-        changes["certify"] = lambda: {
-            "version": 1,
-            "method": "blocks",
-            "parts": [part() for part in parts if part is not None],
-        }
+        changes["certify"] = lambda: certificate_of_blocks([part() for part in parts if part is not None])
     else:
         probabilities = [count.error_probability for count in counts]
         known_risks = all(p is not None for p in probabilities)

@@ -8,7 +8,7 @@ import scipy.sparse
 from thetadot.conservation.errors import ConservationError
 from thetadot.conservation.fields import MirrorFields, MomentumFields, VectorFields
 from thetadot.conservation.laws import Laws, no_laws
-from thetadot.conservation.lift import BlockLift, Lift, LinearLift, MonomialLift
+from thetadot.conservation.lift import BlockLift, FunctionLift, Lift, LinearLift, MonomialLift
 from thetadot.conservation.path_lift import PathLift
 from thetadot.conservation.polynomials import Polynomials, shifted
 from thetadot.conservation.potentials import components_of
@@ -89,6 +89,8 @@ def known_laws(target: Any) -> Laws:
         return _rescaling_laws(target)
     if isinstance(target, BlockLift):
         return _blocks(target)
+    if isinstance(target, FunctionLift) and target.laws is not None:
+        return target.laws
     return no_laws(target.size)
 
 
