@@ -4,6 +4,7 @@ import ast
 import json
 import pathlib
 import sys
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ TARGETS = {
     "cross-entropy by brackets": (zero_sum(LinearLift((2, 2, 3))), "brackets and laws"),
     "monomials": (MonomialLift(np.array([[2, 1, 0], [0, 1, 1]])), "auto"),
     "closure": (PolynomialLift([X**3 + X * Y**2], [X, Y]), "closure"),
-    "momentum": (momentum_fields(LinearLift((1, 2, 1)), 2), "auto"),
+    "momentum": (momentum_fields(LinearLift((1, 2, 1)), Fraction(1, 2)), "auto"),
     "momentum by brackets": (momentum_fields(LinearLift((2, 2, 1)), 1), "brackets and laws"),
     "multiplicative": (mirror_fields(LinearLift((2, 2, 2))), "auto"),
     "blocks": (attention_lift(2, 1), "auto"),

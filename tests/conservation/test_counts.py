@@ -26,6 +26,7 @@ from thetadot.conservation import (
     PathLift,
     PolynomialLift,
     RankAmbiguousWarning,
+    RestrictedLift,
     attention_lift,
     brackets,
     check_certificate,
@@ -217,6 +218,29 @@ def test_a_classifier_of_digits_keeps_65_laws():
     count = count_laws(zero_sum(relu((64, 32, 10), True)))
     assert (count.size, count.laws, count.method) == (2410, 65, "column sums")
     assert proved(count)
+
+
+def test_a_restriction_written_out_counts_as_the_zero_sum():
+    lift = LinearLift((2, 3, 3))
+    differences = np.kron(np.array([[1, 0], [0, 1], [-1, -1]]), np.eye(2, dtype=int))
+    count = count_laws(RestrictedLift(lift, differences))
+    assert (count.laws, count.known) == (9, 6)  # the sums are laws that only zero_sum names
+    theta = np.random.default_rng(0).normal(size=15)
+    np.testing.assert_allclose(RestrictedLift(lift, differences)(theta), zero_sum(lift)(theta), rtol=1e-13)
+
+
+def test_the_value_of_a_fixed_weight_does_not_matter():
+    counts = []
+    for constant in (1.0, -3.5):
+        edges = [
+            Edge("x", "a", 0),
+            Edge("a", "b", None, constant),
+            Edge("b", "y", 1),
+            Edge("x", "y", None, 2.0),
+        ]
+        counts.append(count_laws(PathLift(PathGraph(["x"], ["y"], edges))))
+        assert proved(counts[-1])
+    assert [count.laws for count in counts] == [1, 1]
 
 
 def test_one_output_has_no_differences():

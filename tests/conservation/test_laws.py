@@ -298,8 +298,12 @@ def test_gradient_steps_obey_the_identity_to_rounding(linear, network, rule):
     assert steps.to_xarray()["change"].dims == ("step", "law")
 
 
-def test_weight_decay_shrinks_laws_as_predicted(linear):
+@pytest.mark.parametrize("network", ["linear", "relu"])
+def test_weight_decay_shrinks_laws_as_predicted(linear, network):
     problem, theta = linear
+    if network == "relu":
+        problem = problem_of(td.mlp([2, 3, 2], "relu"), (2,), 2, td.cross_entropy)  # with linear laws too
+        theta = problem.init(jax.random.key(1))
     laws, rate, decay = known_laws(problem), 0.05, 0.3
     rows = [np.asarray(theta)]
     for _ in range(20):
@@ -339,6 +343,16 @@ def test_a_ledger_needs_no_stored_iterates(linear):
     change = np.asarray(laws(state[: problem.size]) - laws(theta))
     np.testing.assert_allclose(change, state[problem.size :], atol=1e-13)
     assert np.abs(change).max() > 1e-4
+
+
+def test_drift_above_the_tolerance_is_called_drifting():
+    laws = Laws.quadratic([np.diag([1.0, -1.0])])
+    drift = law_drift(laws, np.array([[1.0, 1.0], [1.0, 1.0], [1.1, 1.0]]), times=[0.0, 2.0, 3.0])
+    assert drift.status is LawStatus.DRIFTING
+    assert drift.times.tolist() == [0, 2, 3]
+    assert drift.relative[:, 0] == pytest.approx([0, 0, 0.21 / 2.21])
+    # The hyperbola a² − b² = 0 is |1.1 − 1|/√2 away.
+    assert 0.95 * 0.1 / np.sqrt(2) < drift.error_floor[2] <= 0.1 / np.sqrt(2)
 
 
 def test_steps_need_laws_of_degree_two_and_rows_that_fit():

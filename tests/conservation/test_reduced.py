@@ -1,5 +1,7 @@
 """Reduced flows against full training by the project's own integrator at a tighter tolerance."""
 
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -261,3 +263,30 @@ def test_a_product_that_only_turns_keeps_its_closed_flow():
     assert [what for _, what in reduced.events] == ["new directions"]
     assert np.sign(reduced.lifted[[0, -1], 0]).tolist() == [1, -1]
     assert agreement.maximum <= 1e-8
+
+
+def test_a_product_of_one_neuron_that_vanishes_ends_the_closed_flow_but_not_the_gauge():
+    x = np.array([[1.0, 1.1], [0.1, 1.0], [1.5, 1.6], [0.7, 0.3]])
+    problem = td.EmpiricalRisk(
+        td.mlp([2, 1, 1], "relu", bias=False), td.squared, x, x @ np.array([[-0.5], [-1.5]])
+    )
+    theta, times = np.array([1.2, 0.5, 0.3]), np.linspace(0, 2, 41)
+    reduced, agreement = disagreement(problem, theta, times)
+    assert (reduced.coordinates, reduced.status) == ("closed", ReducedStatus.SIGN_CHANGE)
+    outgoing = full(problem, theta, times).thetas[:, 2]
+    after = int(np.argmax(outgoing < 0))
+    ((moment, what),) = reduced.events
+    assert (what, len(reduced.times)) == ("sign change", after)
+    assert times[after - 1] < moment < times[after]
+    assert agreement.maximum <= 1e-8
+    gauge, agreement = disagreement(problem, theta, times, coordinates="gauge")
+    assert (gauge.status, agreement.sign_changes) == (ReducedStatus.DONE, 1)
+    assert agreement.maximum <= 1e-8
+
+
+def test_a_run_that_uses_up_its_steps_says_so(monkeypatch):
+    monkeypatch.setattr(sys.modules["thetadot.conservation.reduced_flow"], "_MOST_STEPS", 3)
+    problem = regression(td.linear([3, 2, 3]), 3, 3, 20, 1)
+    reduced = reduced_flow(problem, problem.init(jax.random.key(1)), TIMES)
+    assert reduced.status is ReducedStatus.STOPPED
+    assert len(reduced.times) < len(TIMES)

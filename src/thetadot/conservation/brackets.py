@@ -158,10 +158,16 @@ def null_space(rows: Float[np.ndarray, "m n"]) -> tuple[int, float, Float[np.nda
         return 0, float("inf"), np.eye(rows.shape[1])
     _, values, vectors = np.linalg.svd(rows)
     floor = values[0] * max(rows.shape) * np.finfo(float).eps
+    last, gap = _widest_gap(values, floor)
+    return last + 1, gap, vectors[last + 1 :]
+
+
+def _widest_gap(values: Float[np.ndarray, " k"], floor: float) -> tuple[int, float]:
+    """(position of the last value before it, ratio) of the widest gap between descending values and zero."""
     padded = np.maximum(np.append(values, 0.0), floor)
     ratios = padded[:-1] / padded[1:]
-    rank = int(np.argmax(ratios)) + 1
-    return rank, float(ratios[rank - 1]), vectors[rank:]
+    last = int(np.argmax(ratios))
+    return last, float(ratios[last])
 
 
 class RealGrowth(NamedTuple):
@@ -233,7 +239,5 @@ def _new_directions(
         return basis[:0], float("inf")
     _, values, vectors = np.linalg.svd(left, full_matrices=False)
     floor = max(rows.shape) * np.finfo(float).eps
-    padded = np.maximum(np.concatenate([[1.0], values, [0.0]]), floor)
-    ratios = padded[:-1] / padded[1:]
-    rank = int(np.argmax(ratios))
-    return vectors[:rank], float(ratios[rank])
+    rank, gap = _widest_gap(np.append(1.0, values), floor)
+    return vectors[:rank], gap

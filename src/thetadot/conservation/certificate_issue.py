@@ -54,7 +54,7 @@ def _listed(laws: Laws) -> list[dict[str, Any]]:
         {
             "name": name,
             "rate": [getattr(rate, "numerator", 0), getattr(rate, "denominator", 1)],
-            "terms": [[c, [list(pair) for pair in powers]] for c, powers in terms],
+            "terms": terms,
         }
-        for name, rate, terms in zip(laws.names, rates, laws.table.terms, strict=True)
+        for name, rate, terms in zip(laws.names, rates, laws.table.listed(), strict=True)
     ]

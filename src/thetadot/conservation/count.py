@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from thetadot.conservation.architecture import lift_of
 from thetadot.conservation.bracket_counts import by_brackets, by_floats, too_large
 from thetadot.conservation.certificate_issue import certificate_of_blocks
 from thetadot.conservation.closed_form_counts import by_column_sums, by_incidence, by_matrices
@@ -62,8 +63,6 @@ def count_laws(
             '"exact" or "float64"'
         )
     if not isinstance(target, (Lift, VectorFields)):
-        from thetadot.conservation.architecture import lift_of
-
         target = lift_of(target)
     fields = fields_of(target)
     point = None if theta is None else np.asarray(theta, float)

@@ -68,11 +68,7 @@ class Lift(abc.ABC):
     def definition(self) -> dict:
         """The lift as JSON-able data, from which a certificate is checked."""
         table = self.polynomials()
-        return {"kind": "polynomial", "size": self.size, "components": _plain(table.terms)}
-
-
-def _plain(terms: list) -> list:
-    return [[[c, [list(pair) for pair in powers]] for c, powers in component] for component in terms]
+        return {"kind": "polynomial", "size": self.size, "components": table.listed()}
 
 
 class LinearLift(Lift):

@@ -276,24 +276,13 @@ def _network_member(target: dict[str, Any], prime: int):
         weights = [[c] if k < 0 else plain.dual_multiply([c], state[k], prime) for _, _, k, c in edges]
         ahead: dict[int, plain.Dual] = {n: [x] for n, x in zip(graph["inputs"], numbers, strict=False)}
         back: dict[int, plain.Dual] = {n: [y] for n, y in zip(graph["outputs"], ends, strict=True)}
-        for node in order:
-            into = [e for e in range(len(edges)) if edges[e][1] == node]
-            if into:
-                total = [0]
-                for e in into:
-                    total = plain.dual_add(
-                        total, plain.dual_multiply(weights[e], ahead.get(edges[e][0], [0]), prime), prime
-                    )
-                ahead[node] = plain.dual_multiply([gates[node]], total, prime)
-        for node in reversed(order):
-            out = [e for e in range(len(edges)) if edges[e][0] == node]
-            if out:
-                total = [0]
-                for e in out:
-                    total = plain.dual_add(
-                        total, plain.dual_multiply(weights[e], back.get(edges[e][1], [0]), prime), prime
-                    )
-                back[node] = plain.dual_multiply([gates[node]], total, prime)
+        for values, nodes_in_order, near, far in ((ahead, order, 1, 0), (back, order[::-1], 0, 1)):
+            for node in nodes_in_order:
+                met = [e for e, edge in enumerate(edges) if edge[near] == node]
+                if met:
+                    others = [values.get(edges[e][far], [0]) for e in met]
+                    total = plain.dual_dot([weights[e] for e in met], others, prime)
+                    values[node] = plain.dual_multiply([gates[node]], total, prime)
         slopes: list[plain.Dual] = [[0] for _ in range(graph["size"])]
         for tail, head, parameter, c in edges:
             if parameter >= 0:

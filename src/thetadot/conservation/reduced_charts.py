@@ -38,10 +38,11 @@ from thetadot.conservation.path_lift import PathLift
 from thetadot.conservation.reduced_path import ReducedStatus
 from thetadot.conservation.relu_reduction import (
     Context,
-    directions_of,
+    crossed,
     parameters_of,
     product_field,
     products_of,
+    renewed,
     turned,
 )
 from thetadot.dynamics import Event, Flow
@@ -223,19 +224,23 @@ def _augmented(problem: Any, lift: LinearLift, theta: np.ndarray) -> ReducedRun:
 
 
 def _closed_relu(problem: Any, lift: Lift, theta: np.ndarray, chain: Chain) -> ReducedRun:
-    state, levels, directions = products_of(chain, jnp.asarray(theta))
+    state, context = products_of(problem, jnp.asarray(theta))
 
     def read(states: Any, context: Context) -> tuple[np.ndarray, np.ndarray]:
         thetas = jax.lax.map(lambda one: parameters_of(chain, one, context), states)
         return np.asarray(jax.lax.map(lift.__call__, thetas)), np.asarray(thetas)
 
-    def renew(found: Any, context: Context) -> tuple[Flow, Any]:
-        fresh = directions_of(found, context.directions)
-        return Flow(product_field, context._replace(directions=fresh)), found
+    def renew(found: Any, context: Context) -> tuple[Flow, Any] | None:
+        fresh = renewed(found, context)
+        return None if fresh is None else (Flow(product_field, fresh), found)
 
-    flow = Flow(product_field, Context(problem, levels, directions))
-    events = [Event(turned, name="new directions", terminal=True)]
-    return ReducedRun("closed", flow, state, read, events, renew)
+    events = [
+        Event(turned, name="new directions", terminal=True),
+        Event(crossed, name="opposite weights", terminal=True),
+    ]
+    return ReducedRun(
+        "closed", Flow(product_field, context), state, read, events, renew, ReducedStatus.SIGN_CHANGE
+    )
 
 
 def _gauge(problem: Any, lift: Any, theta: np.ndarray) -> ReducedRun:
