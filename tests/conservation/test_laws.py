@@ -32,6 +32,7 @@ from thetadot.conservation import (
     momentum_fields,
     outer_laws,
     output_lift,
+    path_lift,
     polynomial_laws,
 )
 
@@ -204,6 +205,17 @@ def test_laws_that_are_not_polynomial_are_not_found():
     assert set(everything.expressions) == {x * y, x**2 * y**2}
 
 
+def test_laws_found_at_random_points_are_those_found_by_identities(monkeypatch):
+    lift, many = PathLift(layered_graph((2, 3, 2))), PathLift(layered_graph((2, 3, 2)))
+    exact = polynomial_laws(lift, 2)
+    monkeypatch.setattr(path_lift, "_MOST_PATHS", 4)
+    sampled = polynomial_laws(many, 2)
+    assert (exact.proof, sampled.proof) == ("identity", "random")
+    assert set(sampled.expressions) == set(exact.expressions)
+    assert len(sampled.expressions) == 3
+
+
+@pytest.mark.slow
 def test_laws_of_networks_with_too_many_paths_are_found_at_random_points_and_say_so():
     lift = PathLift(layered_graph((1, *(2,) * 17, 1)))  # 131 072 paths
     found = polynomial_laws(lift, 2)
