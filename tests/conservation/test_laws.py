@@ -363,6 +363,8 @@ def test_drift_above_the_tolerance_is_called_drifting():
     assert drift.status is LawStatus.DRIFTING
     assert drift.times.tolist() == [0, 2, 3]
     assert drift.relative[:, 0] == pytest.approx([0, 0, 0.21 / 2.21])
+    at_rest = law_drift(laws, np.array([[1.0, 0.5], [0.0, 0.0]]))  # no gradient, but 0.75 away in h
+    assert at_rest.error_floor[1] == pytest.approx(np.sqrt(0.75))
     # The hyperbola a² − b² = 0 is |1.1 − 1|/√2 away.
     assert 0.95 * 0.1 / np.sqrt(2) < drift.error_floor[2] <= 0.1 / np.sqrt(2)
 
