@@ -26,7 +26,6 @@ from thetadot.dynamics.flows import training_field
 from thetadot.stability.blocks import Advance, Carry, Rows, joined
 from thetadot.stability.errors import StabilityError
 from thetadot.stability.frames import orthonormalise
-from thetadot.stability.tangent import System
 
 METHODS = ("auto", "joint", "exponential")
 DENSE_EXPONENTIAL = 500
@@ -354,8 +353,3 @@ def propagate(
 @eqx.filter_jit
 def _move(mover: JointMover, carry: Carry, length: Array) -> tuple[Carry, Array]:
     return mover.move(carry, length)
-
-
-def is_flow(system: System) -> bool:
-    """Whether lengths are times."""
-    return isinstance(system, Flow)
