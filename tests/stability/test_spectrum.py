@@ -316,11 +316,16 @@ def _diagonal(rates, theta):
     return 0.5 * jnp.sum(rates * theta**2)
 
 
-def test_kinks_are_warned_of():
+def test_kinks_are_warned_of_with_the_sides_that_changed():
     relu = td.EmpiricalRisk(td.mlp([1, 3, 1], "relu"), td.squared, NET.x, NET.y)
     system = td.training_map(relu, td.GradientDescent(0.1))
-    with pytest.warns(KinkWarning, match="kinks"):
-        lyapunov(system, relu.init(jax.random.key(0)), 5, count=1)
+    start = relu.init(jax.random.key(0))
+    with pytest.warns(KinkWarning) as caught:
+        found = lyapunov(system, start, 50, count=1)
+    sides = [np.asarray(NET.x) * theta[:3] + theta[3:6] > 0 for theta in (np.asarray(start), found.state)]
+    changed = np.sum(sides[0] != sides[1])
+    assert changed > 0
+    assert f"{changed} of 60 pairs" in str(caught[0].message)
 
 
 def test_a_spectrum_is_labelled_and_says_its_window():
