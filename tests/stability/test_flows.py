@@ -154,6 +154,15 @@ def test_a_flow_that_blows_up_is_diverged_at_its_time():
     assert 0.9 <= found.first_bad <= 1.01
 
 
+def test_a_block_in_which_tangents_would_overflow_is_done_in_pieces():
+    saddle = td.Flow(lambda x, args: jnp.array([1.0, -1.0]) * x)
+    found = lyapunov(saddle, np.zeros(2), 2000.0, every=1000.0, count=1)
+    np.testing.assert_allclose(found.exponents, [1.0], rtol=0, atol=1e-3)
+    np.testing.assert_allclose(found.log_growth[1], [1000.0], rtol=0, atol=1e-6)
+    assert found.stats["redone_blocks"] == 2
+    assert found.status is SpectrumStatus.FINITE_TIME
+
+
 def test_exponents_along_training_tend_to_those_of_its_minimum():
     x = np.array([[0.0], [1.0], [2.0]])
     problem = td.EmpiricalRisk(td.linear([1, 1], bias=True), td.squared, x, 2 * x + 1)

@@ -35,6 +35,8 @@ _KRYLOV = 30
 _ALPHA = (0.25 + math.sqrt(3) / 6, 0.25 - math.sqrt(3) / 6)
 _NODES = np.array([0.5 - math.sqrt(3) / 6, 0.5 + math.sqrt(3) / 6])
 _SMALLEST = 1e-13
+_LARGEST = 1e150
+"""Beyond this the square of a tangent's norm overflows, and with it the control of its error."""
 
 
 class JointMover(eqx.Module):
@@ -75,8 +77,8 @@ class JointMover(eqx.Module):
             return jnp.concatenate([rate, jax.vmap(linear)(both[d:].reshape(k, d)).ravel()])
 
         def going(now):
-            t, _, h, _ = now
-            return (t < length) & (h > _SMALLEST * length)
+            t, both, h, _ = now
+            return (t < length) & (h > _SMALLEST * length) & (jnp.max(jnp.abs(both[d:])) < _LARGEST)
 
         def step(now):
             t, both, h, accepted = now
@@ -106,8 +108,13 @@ class JointMover(eqx.Module):
         start = jnp.concatenate([carry.state, carry.basis.ravel()])
         guess = jnp.where(carry.clock > 0, carry.clock, 1e-3 * length)
         t, both, h, accepted = jax.lax.while_loop(going, step, (jnp.zeros(()), start, guess, zero))
-        state = jnp.where(t < length, jnp.nan, both[:d])  # a step size of zero: the solution blows up
-        return Carry(state, both[d:].reshape(k, d), h), accepted
+        rows, short = both[d:].reshape(k, d), t < length
+        grown = jnp.max(jnp.abs(rows)) >= _LARGEST
+        state = jnp.where(short & ~grown, jnp.nan, both[:d])  # a step size of zero: the solution blows up
+        rows = jnp.where(
+            short & grown, jnp.inf, rows
+        )  # the block is too long for its tangents, and done in pieces
+        return Carry(state, rows, h), accepted
 
 
 def _error(old: Array, new: Array, error: Array, d: int) -> Float[Array, ""]:
