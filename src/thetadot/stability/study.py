@@ -25,13 +25,14 @@ from thetadot.stability.covariant import CovariantVectors, covariant_vectors
 from thetadot.stability.errors import KinkWarning, StabilityError
 from thetadot.stability.finite_time import FiniteTimeExponents, finite_time_exponents
 from thetadot.stability.growth import Drift, drift
-from thetadot.stability.labels import with_error
+from thetadot.stability.kinks import has_kinks, kinks_crossed
+from thetadot.stability.labels import unit_words, with_error
 from thetadot.stability.options import FiniteTimeOptions, Options, OrbitalOptions
 from thetadot.stability.orbital import OrbitalStability, orbital_stability
 from thetadot.stability.prediction import LossPrediction, loss_prediction
 from thetadot.stability.regimes import RegimeScan, regime_scan
 from thetadot.stability.sharpness import SharpnessTrack, sharpness, sharpness_along
-from thetadot.stability.spectrum import LyapunovSpectrum, has_kinks, lyapunov
+from thetadot.stability.spectrum import LyapunovSpectrum, lyapunov
 from thetadot.stability.tangent import System
 
 COMPARED = ("gradient_descent", "heavy_ball", "nesterov", "minibatch", "per_sample", "optax")
@@ -103,7 +104,8 @@ class StabilityAnalysis:
             value = self.spectrum.exponents[first]
             words = "nudges grow" if value > 0 else "nudges shrink or persist"
             parts.append(
-                f"leading exponent {with_error(value, self.spectrum.standard_error[first])} per {self.unit} "
+                f"leading exponent {with_error(value, self.spectrum.standard_error[first])} per {self.unit} over "
+                f"{number(self.spectrum.steps)} {unit_words(self.unit, self.spectrum.steps)} "
                 f"({self.spectrum.status.name}: {words})"
             )
         if self.sharpness is not None:
@@ -148,7 +150,8 @@ def analyse(problem: Problem, path: Path, options: Options, *, rule: Any = None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", KinkWarning)
         if has_kinks(system):
-            notes.append("the activation has kinks, which tangents do not see")
+            crossed = kinks_crossed(system, start, system.start(jnp.asarray(path.thetas[-1])))
+            notes.append(f"the activation has kinks, which tangents do not see: {crossed} along the run")
         if options.exponents:
             found["spectrum"] = _spectrum(problem, path, system, start, options, notes, key)
         automatic = None if flow else FiniteTimeOptions()
@@ -179,6 +182,11 @@ def analyse(problem: Problem, path: Path, options: Options, *, rule: Any = None)
                 system, start, duration=wanted.duration, amplitude=wanted.amplitude, members=wanted.members,
                 parts=parts, norm=wanted.norm, every=max(1, wanted.duration // 100), key=key,
             )  # fmt: skip
+            if has_kinks(system):
+                twins = found["orbital"]
+                with np.errstate(divide="ignore", invalid="ignore"):
+                    rate = float(np.log(twins.mean_distance[-1] / twins.initial_distance) / twins.at[-1])
+                notes.append(f"at a finite distance twins part at the rate {number(rate)} per {twins.unit}")
     if options.sharpness is not None:
         amount = min(options.sharpness.rows, len(path.ts))
         rows = np.unique(np.linspace(0, len(path.ts) - 1, amount).round().astype(int))
