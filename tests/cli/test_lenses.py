@@ -54,7 +54,7 @@ def test_a_bug_in_a_lens_is_exit_code_4_with_its_name_and_the_rest_is_kept(call,
     assert "warning: lens 0/lenses/buggy failed (and 1 more): KeyError" in result.output
     assert "a lens failed; the same command tries it again" in result.output
     shown = call("show", "runs/looked").output
-    assert "buggy, member 0: failed: KeyError: 'no such thing'" in shown
+    assert "buggy, member 0 and 1 more: failed: KeyError: 'no such thing'" in shown
     assert "norms, member 0: largest norm" in shown
     assert (tmp_path / "runs" / "looked" / "report.html").exists()
     (tmp_path / "gate").touch()
