@@ -102,7 +102,7 @@ class ConservationResult:
             parts.append(
                 f"reduced flow ({self.reduced.coordinates}) within {self.comparison.maximum:.2g}, {status}"
             )
-        return "; ".join([*parts, *self.notes])
+        return "; ".join(parts or self.notes)
 
     def to_xarray(self):
         """All parts in one `xarray.Dataset`; dimensions save, law, step, depth, component, reduced_save."""

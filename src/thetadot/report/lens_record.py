@@ -21,7 +21,7 @@ class Found:
         series: the path.
         status: "done", "does not apply", "failed", "not begun".
         summary: the result in one line, or why there is none.
-        notes: warnings that it gave.
+        notes: warnings that it gave, and what it says of its limits.
         seconds: what it cost.
         data: its Dataset; None without a result.
         drawn: whether figures draw it on its own (they draw a few members only).
@@ -72,9 +72,9 @@ def found_of(
             except ThetadotError as problem:
                 notes.append(str(problem))
                 status, summary = "damaged", str(problem)
-        series = places[place]
+        series, told = places[place], "" if data is None else str(data.attrs.get("notes", ""))
         found.append(
-            Found(line.lens, series, status, summary, line.notes, line.seconds, data, place in shown)
+            Found(line.lens, series, status, summary, (*line.notes, *filter(None, told.split("; "))), line.seconds, data, place in shown)
         )
     return tuple(found)
 

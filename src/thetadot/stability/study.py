@@ -257,14 +257,14 @@ def _spectrum(problem, path, system, start, options: Options, notes: list[str], 
     if duration <= 0:
         raise StabilityError("the run made no step: there is nothing to average over")
     small = problem.size <= _SMALL
-    every = options.every
+    every = options.every if options.every == "auto" else min(options.every, duration)
     return lyapunov(
         system,
         start,
         duration if flow else math.ceil(duration),
         count=min(options.exponents, start.size),
         transient=options.transient if flow else math.ceil(options.transient),
-        every=every if every == "auto" or flow else int(every),
+        every=every if every == "auto" or flow else math.ceil(every),
         method="auto" if small or not flow else "joint",
         tolerance=options.tolerance if flow else 1e-9,
         key=key,
