@@ -162,6 +162,9 @@ def test_stops_that_cancel_are_let_through():
     soft = np.exp(state) / np.exp(state).sum()
     found = tangent_matrix(shifted, state)
     np.testing.assert_allclose(found, np.eye(3) - soft[None, :], rtol=0, atol=1e-15)
+    sure = td.EmpiricalRisk(td.linear([1, 2]), td.cross_entropy, np.ones((2, 1)), np.zeros(2, int))
+    for margin in (0.0, 10.0, 18.0):  # probabilities of the wrong label down to 1e-16
+        tangent(td.training_flow(sure), np.array([margin, -margin]), np.eye(2), interval=0.1)
 
 
 def test_starts_of_the_wrong_kind_are_refused():

@@ -26,17 +26,17 @@ def check_visible(system: Any, state: Float[Array, " d"], n: int = 0) -> None:
         HiddenDependenceError: they differ.
     """
     hidden = float(_hidden(system, state, jnp.asarray(n, jnp.int32)))
+    what = "field" if isinstance(system, Flow) else "step"
     if hidden > _VISIBLE:
         raise HiddenDependenceError(
-            f"the {'field' if isinstance(system, Flow) else 'step'} hides part of its dependence on the state behind "
-            f"stop_gradient: tangents would be off by {hidden:.1e} of their size. Leave stop_gradient out, or make "
-            "what it stops a part of the state"
+            f"the {what} hides part of its dependence on the state behind stop_gradient: tangents would be off by "
+            f"{hidden:.1e} of their size. Leave stop_gradient out, or make what it stops a part of the state"
         )
 
 
 @eqx.filter_jit
 def _hidden(system: Any, state: Array, n: Array) -> Array:
-    """Relative difference of the tangents with and without stops, at the state and beside it; 0 without stops."""
+    """Largest difference of tangents with and without stops, relative to the largest tangent; 0 without stops."""
 
     def step(point: Array) -> Array:
         return system.field(point, system.args) if isinstance(system, Flow) else system(point, n)
@@ -45,16 +45,19 @@ def _hidden(system: Any, state: Array, n: Array) -> Array:
     if not _stops(program.jaxpr):
         return jnp.zeros(())
     opened = jex.jaxpr_as_fun(program.replace(jaxpr=_without_stops(program.jaxpr)))
-    nudge, aside = jax.random.normal(jax.random.key(0), (2, *state.shape))
+    nudge, aside, elsewhere = jax.random.normal(jax.random.key(0), (3, *state.shape))
 
-    def away(point: Array) -> Array:
+    def sizes(point: Array) -> tuple[Array, Array]:
         seen = jax.jvp(step, (point,), (nudge,))[1]
         true = jax.jvp(lambda x: opened(x)[0], (point,), (nudge,))[1]
-        return jnp.linalg.norm(true - seen) / (jnp.linalg.norm(true) + 1e-300)
+        return jnp.linalg.norm(true - seen), jnp.linalg.norm(true)
 
-    # Where the state stands, what is hidden may vanish; so it is looked at beside it too.
-    points = jnp.stack([state, state + 1e-2 * (1.0 + jnp.abs(state)) * aside])
-    return jnp.nanmax(jax.lax.map(away, points), initial=0.0)
+    # Where the state stands, what is hidden may vanish, so it is looked at beside it. Late in training a field's
+    # tangents are smaller than the rounding errors of stops that cancel, so that a point elsewhere sets the scale.
+    points = jnp.stack([state, state + 1e-2 * (1.0 + jnp.abs(state)) * aside, elsewhere])
+    away, size = jax.lax.map(sizes, points)
+    finite = jnp.isfinite(away) & jnp.isfinite(size)
+    return jnp.max(jnp.where(finite, away, 0.0)) / (jnp.max(jnp.where(finite, size, 0.0)) + 1e-300)
 
 
 def _stops(jaxpr: Any) -> bool:
