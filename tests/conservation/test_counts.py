@@ -258,7 +258,7 @@ def test_one_output_has_no_differences():
         (LinearLift((2, 7, 1)), 21, 22),
         (relu((2, 2, 1)), 0, 13),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, int) else type(value).__name__,
 )
 def test_momentum_keeps_rotations_of_linear_networks_and_nothing_of_relu(lift, laws, dimension):
     count = count_laws(momentum_fields(lift, 1))
