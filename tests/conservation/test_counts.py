@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import thetadot as td
-from tests.oracles.gated_paths import laws_by_paths, random_network
+from tests.conservation.gated_paths import laws_by_paths, random_network
 from thetadot.conservation import (
     BlockLift,
     ConservationError,

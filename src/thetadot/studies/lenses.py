@@ -64,8 +64,8 @@ def register_lens(
         >>> import pydantic
         >>> class Options(pydantic.BaseModel, extra="forbid"):
         ...     power: int = 2
-        >>> register_lens("norms", Options, lambda problem, path, options: ...)
-        >>> lens_options("norms")().power
+        >>> register_lens("lengths", Options, lambda problem, path, options: ...)
+        >>> lens_options("lengths")().power
         2
     """
     if not name.isidentifier() or name == RESERVED:
