@@ -74,7 +74,16 @@ def found_of(
                 status, summary = "damaged", str(problem)
         series, told = places[place], "" if data is None else str(data.attrs.get("notes", ""))
         found.append(
-            Found(line.lens, series, status, summary, (*line.notes, *filter(None, told.split("; "))), line.seconds, data, place in shown)
+            Found(
+                line.lens,
+                series,
+                status,
+                summary,
+                (*line.notes, *filter(None, told.split("; "))),
+                line.seconds,
+                data,
+                place in shown,
+            )
         )
     return tuple(found)
 
