@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import thetadot as td
-from tests.oracles.chaos import CURVATURES, LORENZ_FLOW, TURN, quadratic
+from tests.stability.textbook import CURVATURES, LORENZ_FLOW, TURN, quadratic
 from tests.stability.networks import DESCENT, NET, THETA
 from thetadot.stability import (
     OrbitalStatus,

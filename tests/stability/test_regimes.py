@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import thetadot as td
-from tests.oracles.chaos import HYPERBOLA, cubic
+from tests.stability.textbook import HYPERBOLA, cubic
 from tests.stability.networks import NET, THETA, hessian
 from thetadot.stability import Regime, StabilityError, regime_scan, sharpness, sharpness_along
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import thetadot as td
-from tests.oracles.chaos import (
+from tests.stability.textbook import (
     CAT,
     CURVATURES,
     HENON,

@@ -8,7 +8,7 @@ import pydantic
 import pytest
 
 import thetadot as td
-from tests.oracles.chaos import HENON, LORENZ_FLOW, cubic
+from tests.stability.textbook import HENON, LORENZ_FLOW, cubic
 from tests.stability.networks import DESCENT, NET, THETA
 from thetadot import stability
 from thetadot.dynamics.wording import number

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 import thetadot as td
-from tests.oracles.chaos import CAT, HENON, LORENZ_FLOW, quadratic
+from tests.stability.textbook import CAT, HENON, LORENZ_FLOW, quadratic
 from tests.stability.networks import DESCENT, NET, THETA, hessian
 from thetadot.dynamics import StateError
 from thetadot.stability import (
