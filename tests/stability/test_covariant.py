@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import thetadot as td
+from tests.stability.networks import DESCENT, THETA
 from tests.stability.textbook import (
     CAT,
     CURVATURES,
@@ -22,7 +23,6 @@ from tests.stability.textbook import (
     lorenz_field,
     quadratic,
 )
-from tests.stability.networks import DESCENT, THETA
 from thetadot.stability import (
     ConfigurationMismatchError,
     NoTransientWarning,

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import thetadot as td
-from tests.stability.textbook import CURVATURES, HYPERBOLA, LORENZ, LORENZ_FLOW, lorenz_field, quadratic
 from tests.stability.networks import NET, THETA, hessian
+from tests.stability.textbook import CURVATURES, HYPERBOLA, LORENZ, LORENZ_FLOW, lorenz_field, quadratic
 from thetadot.stability import SpectrumStatus, fixed_point_exponents, lyapunov, tangent
 from thetadot.stability.variational import _krylov_exponential, exponential_step, propagate
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import thetadot as td
+from tests.stability.networks import DESCENT, NET, THETA, hessian
 from tests.stability.textbook import (
     CAT,
     CURVATURES,
@@ -19,7 +20,6 @@ from tests.stability.textbook import (
     cubic,
     quadratic,
 )
-from tests.stability.networks import DESCENT, NET, THETA, hessian
 from thetadot.stability import (
     DivergedError,
     InvariantSubspaceWarning,

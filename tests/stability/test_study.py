@@ -8,8 +8,8 @@ import pydantic
 import pytest
 
 import thetadot as td
-from tests.stability.textbook import HENON, LORENZ_FLOW, cubic
 from tests.stability.networks import DESCENT, NET, THETA
+from tests.stability.textbook import HENON, LORENZ_FLOW, cubic
 from thetadot import stability
 from thetadot.dynamics.wording import number
 from thetadot.stability import Options, StabilityError, analyse

@@ -9,8 +9,8 @@ import optax
 import pytest
 
 import thetadot as td
-from tests.stability.textbook import CAT, HENON, LORENZ_FLOW, quadratic
 from tests.stability.networks import DESCENT, NET, THETA, hessian
+from tests.stability.textbook import CAT, HENON, LORENZ_FLOW, quadratic
 from thetadot.dynamics import StateError
 from thetadot.stability import (
     HiddenDependenceError,
