@@ -90,18 +90,27 @@ def test_the_diagonal_reference_switches_a_coordinate_off_and_on():
     assert indices == [5, 4, 3, 2, 2, 1, 0]
 
 
-def test_diagonal_walks_at_finite_scale_are_those_of_the_specification():
-    problem, _, _ = sparse_regression()
-    direction = np.r_[np.ones(5), np.zeros(5)]
-    tiny = saddles.saddle_itinerary(problem, direction, 1e-30 * np.sqrt(10), mode="predict")
-    clock = tiny.escapes_predicted / np.log(1e30)
-    assert clock[:4] == pytest.approx([0.200122, 0.577764, 7.248023, 13.171080], rel=1e-3)
-    live = [set(np.flatnonzero(row) + 1) for row in tiny.supports[:5]]
-    assert live == [set(), {1}, {1, 4}, {1, 3, 4}, {1, 2, 3}]
-    small = saddles.saddle_itinerary(problem, direction, 1e-8 * np.sqrt(10), mode="predict")
-    assert small.escapes_predicted[:3] / np.log(1e8) == pytest.approx(
-        [0.202756, 0.551302, 7.154118], rel=1e-3
+@pytest.mark.parametrize(
+    ("scale", "clock"),
+    [
+        (1e-8, [0.202756, 0.551302, 7.154118, 13.058696, 19.889285, 21.122940]),
+        (1e-30, [0.200122, 0.577764, 7.248023, 13.171080, 22.221088, 24.895028]),
+    ],
+    ids=["1e-8", "1e-30"],
+)
+def test_diagonal_walks_at_finite_scale_are_those_of_the_exact_flow(scale, clock):
+    # Clocks: Radau for S′ = −∇L(b), b = α² sinh(2S), which resolves any α, read at the means of the reference's losses.
+    problem, x, y = sparse_regression()
+    found = saddles.saddle_itinerary(
+        problem, np.r_[np.ones(5), np.zeros(5)], scale * np.sqrt(10), mode="predict"
     )
+    assert found.status.name == "REACHED_MINIMUM"
+    assert found.escapes_predicted[:-1] / np.log(1 / scale) == pytest.approx(clock, rel=1e-5)
+    # The same supports as in the limit, although the last saddles are left before they are reached.
+    limit = saddles.diagonal_itinerary(x, y)
+    assert np.array_equal(found.supports, limit.coefficients != 0)
+    assert found.losses == pytest.approx(limit.losses, abs=1e-9)
+    assert [visit.settled for visit in found.visits[-3:]] == [False, False, True]
 
 
 @pytest.mark.slow
