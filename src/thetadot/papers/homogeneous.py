@@ -35,7 +35,6 @@ from thetadot.saddles import (
     neural_correlation,
     neuron_groups,
     path_deviation,
-    refine_point,
     saddle_itinerary,
     sparsity,
 )
@@ -92,7 +91,9 @@ def separated_limit(workbench: Workbench) -> LimitingPath:
     """The limiting path of D."""
     workbench.say("limiting path of D")
     problem, start = separated()
-    return limiting_path(problem, refine_point(neural_correlation(problem), start))
+    point = correlation_flow(neural_correlation(problem), start).point
+    assert point is not None
+    return limiting_path(problem, point)
 
 
 def generic_walk(workbench: Workbench) -> Itinerary:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from thetadot.saddles.sparsity import is_zero_preserving
 _DEAD = 1e-2
 _FARTHEST = 0.1
 _RESIDUAL = 1e-9
+_VANISHED = 1e-6
 
 
 class PointKind(enum.Enum):
@@ -86,6 +87,10 @@ class CriticalPoint:
             f"{int(self.support.sum())} of {self.support.size} groups alive, residual supremum "
             f"{self.residual_supremum:.3g}, ‖∇L‖ = {self.grad_norm:.1g}"
         )
+
+
+Judge = Callable[[np.ndarray, np.ndarray], CriticalPoint]
+"""(θ, which groups live) → the critical point near it."""
 
 
 def morse_index(
@@ -173,7 +178,15 @@ def critical_point(
         raise SaddlesError(
             f"support has shape {alive.shape}: expected one entry for each of {len(groups)} groups"
         )
-    return judge(problem, start, groups, alive, tolerance, _typical(problem))
+    typical = _typical(problem)
+
+    def judged(near: np.ndarray, living: np.ndarray) -> CriticalPoint:
+        return judge(problem, near, groups, living, tolerance, typical)
+
+    if not isinstance(support, str):
+        return judged(start, alive)
+    point = judged_end(judged, groups, start, alive)[0]
+    return dataclasses.replace(point, moved=_distance(point.theta, start))
 
 
 def judge(
@@ -188,9 +201,7 @@ def judge(
     dead = _union([group for group, lives in zip(groups, alive, strict=True) if not lives])
     active = np.setdiff1d(np.arange(problem.size), dead)
     polished, converged = polish(problem, start, active, tolerance)
-    moved = (
-        float(np.linalg.norm(polished - start) / max(np.linalg.norm(start), 1e-300)) if start.any() else 0.0
-    )
+    moved = _distance(polished, start)
     loss, slope = value_and_gradient(problem, polished)
     index = morse_index(problem, polished)
     status = PointStatus.POLISHED if converged else PointStatus.NOT_CONVERGED
@@ -207,6 +218,27 @@ def judge(
     return CriticalPoint(
         polished, loss, float(np.linalg.norm(slope)), moved, alive, index, residual, kind, status
     )
+
+
+def _distance(theta: np.ndarray, start: np.ndarray) -> float:
+    return float(np.linalg.norm(theta - start) / np.linalg.norm(start)) if start.any() else 0.0
+
+
+def judged_end(
+    judge: Judge, groups: Sequence[np.ndarray], end: np.ndarray, alive: np.ndarray
+) -> tuple[CriticalPoint, np.ndarray]:
+    """(critical point near `end`, which groups live); groups that vanish there no longer live."""
+    point = judge(end, alive)
+    if point.status is PointStatus.POLISHED and point.theta.any():
+        size = _VANISHED * float(np.linalg.norm(point.theta))
+        lasting = alive & np.array(
+            [bool(np.linalg.norm(point.theta[group]) >= size) for group in groups], bool
+        )
+        if np.any(alive & ~lasting):
+            without = judge(point.theta, lasting)
+            if without.status is PointStatus.POLISHED:
+                return without, lasting
+    return point, alive
 
 
 def residual_supremum(problem: Problem, theta: np.ndarray, dead: np.ndarray) -> float:

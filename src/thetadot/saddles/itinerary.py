@@ -30,6 +30,7 @@ from thetadot.saddles.trajectory import crossing_time, followed, started
 log = logging.getLogger("thetadot.saddles")
 
 _LONGEST = 1e7
+_PROMINENCE = 3.0
 
 
 class ItineraryStatus(enum.Enum):
@@ -319,7 +320,8 @@ def _integrated(
     )
     origin = critical_point(problem, np.zeros(problem.size)) if degree is not None else None
     found: list[tuple[CriticalPoint, float]] = [] if origin is None else [(origin, slope)]
-    for plateau in plateaus(path):
+    # Shallow plateaus, too: the polish decides which of them are critical points.
+    for plateau in plateaus(path, prominence=_PROMINENCE):
         point = critical_point(problem, plateau.theta)
         lower = not found or point.loss < found[-1][0].loss - 1e-12
         if point.status is PointStatus.POLISHED and lower:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from thetadot.problems import Problem
-from thetadot.saddles.critical_points import CriticalPoint, PointStatus, polish
+from thetadot.saddles.critical_points import CriticalPoint, Judge, PointStatus, judged_end, polish
 from thetadot.saddles.derivatives import value_and_gradient
 from thetadot.saddles.infinitesimal import Infinitesimal
 from thetadot.saddles.jumps import Base, Segment, follow_base
-from thetadot.saddles.passing import SETTLED, Judge, active_weights, judged_end, nearest, undisturbed_end
+from thetadot.saddles.passing import SETTLED, active_weights, nearest, undisturbed_end
 from thetadot.saddles.timeline import Timeline
 
 _DEEP = 1e-4

@@ -1,19 +1,15 @@
 """Saddles that a base passes without coming to rest: where it would have gone if nothing else had grown."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from thetadot.problems import Problem
-from thetadot.saddles.critical_points import CriticalPoint, PointStatus, _union, polish
+from thetadot.saddles.critical_points import CriticalPoint, Judge, PointStatus, _union, judged_end, polish
 from thetadot.saddles.jumps import Segment, follow_base
 
 SETTLED = 1e-7
-_VANISHED = 1e-6
 _WITHIN = 0.1
-
-Judge = Callable[[np.ndarray, np.ndarray], CriticalPoint]
-"""(θ, which groups live) → the critical point near it."""
 
 
 def active_weights(groups: Sequence[np.ndarray], alive: np.ndarray, size: int) -> np.ndarray:
@@ -21,21 +17,6 @@ def active_weights(groups: Sequence[np.ndarray], alive: np.ndarray, size: int) -
     return np.setdiff1d(
         np.arange(size), _union([group for group, lives in zip(groups, alive, strict=True) if not lives])
     )
-
-
-def judged_end(
-    judge: Judge, groups: Sequence[np.ndarray], end: np.ndarray, alive: np.ndarray
-) -> tuple[CriticalPoint, np.ndarray]:
-    """(critical point near the end of a jump, which groups live); groups that vanish there no longer live."""
-    point = judge(end, alive)
-    if point.status is PointStatus.POLISHED:
-        size = _VANISHED * float(np.linalg.norm(point.theta))
-        lasting = alive & np.array(
-            [bool(np.linalg.norm(point.theta[group]) >= size) for group in groups], bool
-        )
-        if np.any(alive & ~lasting):
-            return judge(point.theta, lasting), lasting
-    return point, alive
 
 
 def nearest(

@@ -6,12 +6,13 @@ from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
+from scipy.sparse.linalg import eigsh
 
 from thetadot.dynamics import Path
 from thetadot.problems import Problem
 from thetadot.saddles.correlation import neural_correlation
 from thetadot.saddles.correlation_flow import FlowStatus, correlation_flow
-from thetadot.saddles.critical_points import MorseIndex, morse_index
+from thetadot.saddles.derivatives import hessian
 from thetadot.saddles.errors import (
     NonLipschitzGradientWarning,
     NotAsymptoticWarning,
@@ -20,12 +21,14 @@ from thetadot.saddles.errors import (
 )
 from thetadot.saddles.escape import Escape, escape_time
 from thetadot.saddles.homogeneity import Homogeneity, homogeneity
+from thetadot.saddles.inertia import count_below
 from thetadot.saddles.itinerary import Itinerary, saddle_itinerary
 from thetadot.saddles.limiting_path import PathDeviation, limiting_path, path_deviation
 from thetadot.saddles.plateaus import Plateau, plateaus
 from thetadot.saddles.sparsity import Sparsity, neuron_groups, sparsity
 
 _LARGEST_WALK = 1500
+_LARGEST_INDEX = 3000
 _SMALLEST_NEGATIVE = 1e-6
 
 
@@ -52,7 +55,10 @@ class Options(BaseModel):
     deviation: bool = Field(True, description="distance from the limiting path at `scales`")
     sparsity: bool = Field(True, description="norms of the neurons along the run")
     index_rows: int = Field(
-        6, ge=0, le=1000, description="rows of the run at which the Hessian's index is taken"
+        6,
+        ge=0,
+        le=1000,
+        description="rows of the run at which negative curvatures are counted (up to 3000 weights)",
     )
     accuracy: float = Field(1e-8, gt=0, lt=1e-2, description="relative accuracy of integrations")
     max_size: int = Field(
@@ -67,7 +73,9 @@ class SaddlesResult:
 
     Attributes:
         homogeneity: the report of the network.
-        plateaus: of the run. times (R,), indices (R, 3): Hessian signs along the run.
+        plateaus: of the run.
+        index_times (R,), indices (R,): how many eigenvalues of the Hessian are negative along the run, that is below
+            −10⁻⁶ of the largest.
         itinerary, predicted: the walk from the run's start, and from `predict_scales`.
         escapes, deviation, sparsity: at `scales`, and along the run.
         notes: what does not apply, and why.
@@ -108,8 +116,7 @@ class SaddlesResult:
         passed = sum(one.status.name == "PASSED" for one in self.plateaus)
         parts.append(f"{passed} plateau{'s' * (passed != 1)} passed by the run")
         if len(self.indices):
-            ends = [f"{row[0]}" for row in self.indices[[0, -1]]]
-            parts.append(f"negative eigenvalues {ends[0]} → {ends[1]} along it")
+            parts.append(f"negative curvatures {self.indices[0]} → {self.indices[-1]} along it")
         return "; ".join([*parts, *self.notes])
 
     def to_xarray(self):
@@ -127,11 +134,22 @@ class SaddlesResult:
             plateau_stop=("plateau", np.array([one.stop for one in self.plateaus]), time),
             plateau_loss=("plateau", np.array([one.loss for one in self.plateaus])),
             plateau_grad_norm=("plateau", np.array([one.grad_norm for one in self.plateaus])),
-            index_time=("row", self.index_times, time),
-            index_along=(("row", "sign"), self.indices.reshape(-1, 3)),
-        ).assign_coords(sign=["negative", "zero", "positive"])
+            index_along=("index_time", self.indices, {"long_name": "negative eigenvalues of the Hessian"}),
+        ).assign_coords(index_time=("index_time", self.index_times, time))
         if self.sparsity is not None:
-            whole = whole.assign(group_norm=(("save", "group"), self.sparsity.norms))
+            whole = whole.assign(
+                group_norm=(("save", "group"), self.sparsity.norms),
+                save_time=("save", self.sparsity.times, time),
+            )
+        if self.predicted:
+            most = max(len(walk.visits) for walk in self.predicted)
+            padded = np.full((len(self.predicted), most), np.nan)
+            for place, walk in enumerate(self.predicted):
+                padded[place, : len(walk.visits)] = walk.escapes_predicted
+            whole = whole.assign(
+                predict_escape=(("predict_scale", "departure"), padded, time),
+                predict_status=("predict_scale", [walk.status.name for walk in self.predicted]),
+            ).assign_coords(predict_scale=[walk.scale for walk in self.predicted])
         if self.escapes:
             whole = whole.assign(
                 escape_scale_predicted=("scale", np.array([one.predicted for one in self.escapes]), time),
@@ -243,16 +261,18 @@ def _deviation(problem: Problem, start: np.ndarray, scales: list[float]) -> Path
 
 
 def _along(problem: Problem, path: Path, wanted: int) -> tuple[np.ndarray, np.ndarray]:
-    """(times, (rows, 3) signs) at rows spread over the run; eigenvalues below 1e-6 of the largest count as zero."""
+    """(times, numbers of negative eigenvalues) at rows spread over the run."""
+    if wanted == 0 or problem.size > _LARGEST_INDEX:
+        return np.zeros(0), np.zeros(0, int)
     rows = np.unique(np.linspace(0, len(path.ts) - 1, min(wanted, len(path.ts))).round().astype(int))
-    if wanted == 0 or problem.size > 3000:
-        return np.zeros(0), np.zeros((0, 3), int)
-    found: list[MorseIndex] = [
-        morse_index(
-            problem, np.asarray(path.thetas[row]), relative_tolerance=_SMALLEST_NEGATIVE, largest_dense=3000
+    found = []
+    for row in rows:
+        matrix = hessian(problem, np.asarray(path.thetas[row]))
+        start = np.random.default_rng(0).normal(size=len(matrix))
+        largest = (
+            abs(eigsh(matrix, k=1, v0=start, tol=1e-3, return_eigenvectors=False)[0])
+            if len(matrix) > 1
+            else abs(matrix[0, 0])
         )
-        for row in rows
-    ]
-    return np.asarray(path.ts, float)[rows], np.array(
-        [(one.negative, one.zero, one.positive) for one in found]
-    )
+        found.append(count_below(matrix, -_SMALLEST_NEGATIVE * largest))
+    return np.asarray(path.ts, float)[rows], np.array(found)
