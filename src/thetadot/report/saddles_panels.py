@@ -160,7 +160,15 @@ def _index(found: Sequence[Found]) -> Iterator[Panel]:
         one for one in with_data(found, "index_along", drawn=False) if len(_array(one, "index_along")) > 1
     ]
     shown = [one for one in known if one.drawn]
-    lines = [one.line(_array(one, "index_time"), _array(one, "index_along")) for one in shown]
+    dots, lines = [], []
+    for one in shown:
+        times, counts = _array(one, "index_time"), _array(one, "index_along")
+        names = tuple(
+            f"{one.series.name}: {number(value)} at t = {number(at)}"
+            for at, value in zip(times, counts, strict=True)
+        )
+        dots.append(Dots(times, counts, names, "end", one.series.rule, one.series.member))
+        lines.append(one.line(times, counts, opacity=0.25))
     if not lines:
         return
     ends = [[float(_array(one, "index_along")[place]) for one in known] for place in (0, -1)]
@@ -168,11 +176,11 @@ def _index(found: Sequence[Found]) -> Iterator[Panel]:
         f"{spread(known, 'Negative curvatures at the start', ends[0])} {spread(known, 'At the end', ends[1])}"
     )
     method = (
-        "Eigenvalues of the Hessian below −10⁻⁶ of the largest, counted at some rows of the run: directions in which "
-        "the loss bends down. At a minimum there is none left."
+        "Eigenvalues of the Hessian below −10⁻⁶ of the largest, counted at the marked rows: directions in which the "
+        "loss bends down. At a minimum there is none left."
     )
     chart = _chart(
         "Directions of negative curvature along the run", TIME_LABEL, "negative eigenvalues of the Hessian", shown,
-        lines, log_x=False,
+        lines, dots,
     )  # fmt: skip
     yield Panel("index", chart, reading, method)

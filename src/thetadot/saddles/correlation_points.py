@@ -268,12 +268,12 @@ def _kink_distance(correlation: NeuralCorrelation, w: np.ndarray) -> float:
     """Smallest |pre-activation| over the largest, of neurons that live in w; inf for smooth activations."""
     problem = correlation._problem
     network = getattr(problem, "network", None)
-    activation = getattr(network, "activation", None)
-    name = getattr(activation, "name", "")
-    if not isinstance(problem, EmpiricalRisk) or "relu" not in name or not hasattr(network, "preactivations"):
+    preactivations = getattr(network, "preactivations", None)
+    name = getattr(getattr(network, "activation", None), "name", "")
+    if not isinstance(problem, EmpiricalRisk) or preactivations is None or "relu" not in name:
         return float("inf")
     whole = correlation.base + correlation.embed(w)
-    arguments = network.preactivations(jax.numpy.asarray(whole), problem.x)
+    arguments = preactivations(jax.numpy.asarray(whole), problem.x)
     smallest, largest = np.inf, 0.0
     for values in arguments.values():
         rows = np.abs(np.asarray(values))

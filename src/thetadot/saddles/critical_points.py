@@ -120,10 +120,10 @@ def morse_index(
         bound = relative_tolerance * max(np.abs(eigenvalues).max(), 1e-300)
         negative, positive = int(np.sum(eigenvalues < -bound)), int(np.sum(eigenvalues > bound))
         return MorseIndex(negative, eigenvalues.size - negative - positive, positive, eigenvalues, "dense")
-    operator = LinearOperator(
+    operator = LinearOperator(  # pyright: ignore
         (problem.size, problem.size),
-        matvec=lambda v: np.asarray(_product(problem, theta, np.ravel(v))),
-        dtype=np.float64,
+        matvec=lambda v: np.asarray(_product(problem, theta, np.ravel(v))),  # pyright: ignore
+        dtype=np.float64,  # pyright: ignore
     )
     start = np.random.default_rng(0).normal(size=problem.size)
     top = eigsh(operator, k=4, which="LA", v0=start, return_eigenvectors=False)

@@ -2,7 +2,7 @@
 
 import numpy as np
 from jaxtyping import Float
-from scipy.linalg.lapack import dsytrf, dsytrf_lwork
+from scipy.linalg import get_lapack_funcs
 
 
 def count_below(matrix: Float[np.ndarray, "n n"], bound: float) -> int:
@@ -13,9 +13,9 @@ def count_below(matrix: Float[np.ndarray, "n n"], bound: float) -> int:
         (1, 2)
     """
     size = len(matrix)
-    factors, pivots, _ = dsytrf(
-        matrix - bound * np.eye(size), lwork=int(dsytrf_lwork(size)[0]), overwrite_a=True
-    )
+    shifted = matrix - bound * np.eye(size)
+    factorise, room = get_lapack_funcs(("sytrf", "sytrf_lwork"), (shifted,))
+    factors, pivots, _ = factorise(shifted, lwork=int(room(size)[0]), overwrite_a=True)
     diagonal, beside = np.diagonal(factors), np.diagonal(factors, 1)
     count, row = 0, 0
     while row < size:

@@ -275,6 +275,8 @@ def follow_dead(
     """
     found = np.zeros((len(segment.times), start.size))
     z = start[dead].copy()
+    # Beyond it the dead have long joined the base; they would blow up.
+    bound = 10 * max(1.0, float(np.linalg.norm(z)))
     found[0][dead] = z
 
     def field(theta: np.ndarray, z: np.ndarray) -> np.ndarray:
@@ -291,6 +293,8 @@ def follow_dead(
         speed = np.linalg.norm(field(ends[0], z)) / max(float(np.linalg.norm(z)), 1e-300)
         parts = int(min(max(1, np.ceil(10 * speed * width)), 200))
         for part in range(parts):
+            if float(np.linalg.norm(z)) > bound:
+                break
             if parts > 1:
                 low, high = part / parts, (part + 1) / parts
                 ends = tuple(segment.at(row, place) for place in (low, 0.5 * (low + high), high))

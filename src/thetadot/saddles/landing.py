@@ -149,7 +149,7 @@ class Jump:
         return Base(end, base.alive, segment.peak)
 
     def _landed(self, point: CriticalPoint, alive: np.ndarray, base: Base, end: np.ndarray) -> Landing:
-        for number in np.flatnonzero(base.alive & ~alive):
+        for number in np.flatnonzero(base.alive & ~alive).tolist():
             part = np.zeros_like(end)
             part[self.groups[number]] = end[self.groups[number]]
             self.small.demote(part, alive)

@@ -19,6 +19,9 @@ from thetadot.saddles.errors import SaddlesError
 from thetadot.saddles.escape import normalised, ray_clock
 from thetadot.saddles.jumps import follow_base
 
+# The clock is large where the start is small, and its error shifts the trajectory against the path.
+_CLOCK_ACCURACY = 1e-13
+
 
 class PathStatus(enum.Enum):
     """Where the limiting path ends."""
@@ -65,7 +68,7 @@ def limiting_path(
     problem: Problem,
     point: CorrelationPoint,
     *,
-    start_radius: float = 1e-4,
+    start_radius: float | None = None,
     until: Until | None = None,
     accuracy: float = 1e-10,
 ) -> LimitingPath:
@@ -75,6 +78,8 @@ def limiting_path(
         problem: what is trained.
         point: of `correlation_points`, `refine_point` or `correlation_flow`, at the origin or at a saddle.
         start_radius: ε, where the orbit is started on the ray; the start's relative error is ε² at degree 2, ε^D above.
+            Default: 10⁻⁴ at degree 2, else 10⁻³: the smaller it is, the longer the approach in which errors of time
+            collect.
         until: end conditions; default: ‖∇L‖ below 10⁻⁹ of a typical slope.
         accuracy: of the run.
 
@@ -97,6 +102,7 @@ def limiting_path(
             "correlation_points with value > 0"
         )
     correlation = point.correlation
+    start_radius = start_radius or (1e-4 if correlation.degree == 2 else 1e-3)
     star = correlation.embed(point.direction)
     star[np.abs(star) < 1e-12] = 0.0
     theta = correlation.base + start_radius * star
@@ -105,7 +111,7 @@ def limiting_path(
     if until is None:
         until = Until(grad_norm=min(1e-10, 1e-2 * slope), steps=50_000, accept_saddles=True)
     path = integrate(
-        training_flow(problem), jnp.asarray(theta), until=until, accuracy=accuracy, rtol=max(accuracy, 1e-11),
+        training_flow(problem), jnp.asarray(theta), until=until, accuracy=accuracy, rtol=max(1e-2 * accuracy, 1e-13),
         saves="steps", dense=True, progress=False,
     )  # fmt: skip
     clock = ray_clock(correlation, point.multiplier, start_radius) / rate
@@ -163,8 +169,8 @@ def path_deviation(
 ) -> PathDeviation:
     """How far trajectories from smaller and smaller starts stay from the limiting path.
 
-    Up to the norm 10⁻⁴ a start follows the correlation flow (relative error 10⁻⁴ᴸ), whose remaining time is known
-    without cancellation; from there the full flow, on the limiting path's clock.
+    Up to the norm 10⁻³ (10⁻⁴ at degree 2) a start follows the correlation flow, relative error the norm to the power L,
+    whose remaining time is known without cancellation; from there the full flow, on the limiting path's clock.
 
     Arguments:
         problem: what is trained.
@@ -188,7 +194,7 @@ def path_deviation(
     """
     unit = normalised(problem, direction)
     correlation = neural_correlation(problem)
-    flow = correlation_flow(correlation, unit)
+    flow = correlation_flow(correlation, unit, accuracy=_CLOCK_ACCURACY)
     if flow.status is not FlowStatus.ESCAPES or flow.point is None:
         raise SaddlesError(
             f"the correlation flow from this direction {flow.status.name.lower()}: nothing escapes"
@@ -198,7 +204,7 @@ def path_deviation(
     ordered = np.sort(np.asarray(scales, float))[::-1]
     deviations = []
     for scale in ordered:
-        start = max(1e-4, float(scale))
+        start = max(1e-4 if degree == 2 else 1e-3, float(scale))
         record = flow._dense
         state = record.at_log_norm(float(np.log(start / scale)))
         z, log_norm = record.log_vector(state)

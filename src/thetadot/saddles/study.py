@@ -117,7 +117,7 @@ class SaddlesResult:
         parts.append(f"{passed} plateau{'s' * (passed != 1)} passed by the run")
         if len(self.indices):
             parts.append(f"negative curvatures {self.indices[0]} → {self.indices[-1]} along it")
-        return "; ".join([*parts, *self.notes])
+        return "; ".join(parts)
 
     def to_xarray(self):
         """One Dataset: the itinerary's dimensions, plateau, row, save, group, scale."""
@@ -268,11 +268,14 @@ def _along(problem: Problem, path: Path, wanted: int) -> tuple[np.ndarray, np.nd
     found = []
     for row in rows:
         matrix = hessian(problem, np.asarray(path.thetas[row]))
-        start = np.random.default_rng(0).normal(size=len(matrix))
-        largest = (
-            abs(eigsh(matrix, k=1, v0=start, tol=1e-3, return_eigenvectors=False)[0])
-            if len(matrix) > 1
-            else abs(matrix[0, 0])
-        )
-        found.append(count_below(matrix, -_SMALLEST_NEGATIVE * largest))
+        found.append(count_below(matrix, -_SMALLEST_NEGATIVE * _largest(matrix)))
     return np.asarray(path.ts, float)[rows], np.array(found)
+
+
+def _largest(matrix: np.ndarray) -> float:
+    """The largest |eigenvalue| of a symmetric matrix, to a per mille."""
+    if len(matrix) == 1:
+        return abs(float(matrix[0, 0]))
+    start = np.random.default_rng(0).normal(size=len(matrix))
+    found = eigsh(matrix, k=1, v0=start, tol=1e-3, return_eigenvectors=False)  # pyright: ignore
+    return abs(float(np.asarray(found)[0]))
