@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -68,6 +69,46 @@ def lsoda(problem: Any, theta: np.ndarray, end: float, scale: float) -> Any:
     )  # fmt: skip
 
 
+@jax.jit
+def _diffrax(problem, theta, end):
+    return diffrax.diffeqsolve(
+        diffrax.ODETerm(lambda t, y, args: -args.value_and_grad(y)[1]), diffrax.Tsit5(), 0.0, end, None, theta, problem,
+        stepsize_controller=diffrax.PIDController(rtol=1e-3, atol=1e-6), max_steps=1_000_000,
+    )  # fmt: skip
+
+
+def diffrax_peer(problem: Any, theta: np.ndarray, end: float) -> tuple[np.ndarray, int]:
+    """diffrax's Tsit5 with the tolerances of its tutorials: (end point, gradients)."""
+    found = _diffrax(problem, jnp.asarray(theta), jnp.asarray(end))
+    assert found.ys is not None
+    return np.asarray(found.ys[-1]), 6 * int(found.stats["num_steps"])
+
+
+def torch_peer(problem: Any, theta: np.ndarray, end: float) -> tuple[np.ndarray, int]:
+    """torchdiffeq's dopri5 with its default tolerances (1e-7, 1e-9), gradients by torch's autograd."""
+    import torch
+    from torchdiffeq import odeint
+
+    x, y = (torch.tensor(np.array(part)) for part in (problem.x, problem.y))
+    width = theta.size // (x.shape[1] + 1)
+    count = 0
+
+    def field(_: Any, weights: Any) -> Any:
+        nonlocal count
+        count += 1
+        with torch.enable_grad():
+            leaf = weights.detach().requires_grad_(True)
+            inner, outer = leaf[: width * x.shape[1]].view(width, -1), leaf[width * x.shape[1] :]
+            outputs = torch.relu(x @ inner.T) ** 2 @ outer
+            loss = 0.5 * torch.mean((outputs - y[:, 0]) ** 2)
+            return -torch.autograd.grad(loss, leaf)[0]
+
+    start = torch.tensor(np.array(theta))
+    return odeint(field, start, torch.tensor([0.0, end], dtype=start.dtype), method="dopri5")[
+        -1
+    ].numpy(), count
+
+
 def row(*cells: Any) -> None:
     """Print a line of the table."""
     print(f"| {' | '.join(map(str, cells))} |", flush=True)
@@ -91,6 +132,14 @@ def escape_table(most: int) -> None:
         for name, rtol, atol in (("Tsit5, scale guard", 1e-6, None), ("Tsit5, atol 1e-3", 1e-3, 1e-3)):
             spent, path = seconds(ours, problem, theta, end, rtol, atol)
             row(f"{scale:g}", name, *measured(path.thetas[-1]), path.stats.gradients, f"{spent:.3f}")
+        diffrax_peer(problem, theta, end)
+        spent, (last, gradients) = seconds(diffrax_peer, problem, theta, end)
+        row(f"{scale:g}", "diffrax Tsit5, 1e-3 and 1e-6", *measured(last), gradients, f"{spent:.3f}")
+        try:
+            spent, (last, gradients) = seconds(torch_peer, problem, theta, end)
+            row(f"{scale:g}", "torchdiffeq dopri5, 1e-7 and 1e-9", *measured(last), gradients, f"{spent:.2f}")
+        except ImportError as missing:
+            row(f"{scale:g}", f"torchdiffeq: {missing}", "—", "—", "—", "—")
         rate = 0.05 / float(np.abs(np.linalg.eigvalsh(problem.hessian(exact))).max())
         steps = round(end / rate)
         if steps <= most:

@@ -9,6 +9,10 @@ from pydantic import ValidationError
 import thetadot as td
 from tests.saddles.networks import generic, nudged, squares, top_direction
 from thetadot import saddles
+from thetadot.report.lens_panels import lens_sections
+from thetadot.report.lens_record import Found
+from thetadot.report.series import Series
+from thetadot.saddles.inertia import count_below
 
 
 @pytest.fixture(scope="module")
@@ -49,22 +53,55 @@ def test_sparsity_tells_live_coordinates_from_dead_ones(regression):
         saddles.sparsity(path, (), scale=1.0)
 
 
-def test_the_lens_walks_from_the_start_of_a_homogeneous_run(regression):
+@pytest.fixture(scope="module")
+def looked(regression):
     problem, path = regression
-    result = saddles.analyse(problem, path, saddles.Options(mode="predict", predict_scales=[1e-30]))
-    assert result.itinerary.status.name == "REACHED_MINIMUM"
-    assert result.itinerary.indices[:, 0].tolist() == [2, 1, 0]
-    assert len(result.predicted) == 1
-    summary = result.summary()
+    options = saddles.Options(mode="predict", predict_scales=[1e-30], scales=[1e-2, 1e-3], index_rows=3)
+    return saddles.analyse(problem, path, options)
+
+
+def test_the_lens_walks_from_the_start_of_a_homogeneous_run(looked):
+    assert looked.itinerary.status.name == "REACHED_MINIMUM"
+    assert looked.itinerary.indices[:, 0].tolist() == [2, 1, 0]
+    assert len(looked.predicted) == 1
+    summary = looked.summary()
     assert "\n" not in summary
     assert "degree 2, covered" in summary
     assert "REACHED_MINIMUM" in summary
-    data = result.to_xarray()
+    data = looked.to_xarray()
     assert data["escape_predicted"].dims == ("visit",)
     assert data["plateau_time"].dims == ("plateau",)
     assert data["group_norm"].dims == ("save", "group")
+    assert data["predict_escape"].shape == (1, 3)
+    assert data["index_along"].values[[0, -1]].tolist() == [2, 0]
     assert data.attrs["degree"] == 2.0
     data.load()
+
+
+def test_the_report_marks_the_escapes_on_the_run(regression, looked):
+    _, path = regression
+    found = [Found("saddles", Series(path), "done", looked.summary(), data=looked.to_xarray())]
+    (section,) = lens_sections(found)
+    panels = {panel.name: panel for panel in section.panels}
+    assert list(panels) == [f"lens-saddles-{name}" for name in ("walk", "escapes", "deviation", "index")]
+    walk = panels["lens-saddles-walk"].chart
+    (marks,) = walk.dots
+    assert marks.x == pytest.approx(looked.itinerary.escapes_predicted[:-1])
+    # The run itself falls through the marks.
+    assert np.interp(marks.x, path.ts, path.losses) == pytest.approx(marks.y, rel=0.05)
+    assert all(panel.reading and panel.method for panel in panels.values())
+    assert all(panel.chart.x_label and panel.chart.y_label for panel in panels.values())
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 40])
+def test_eigenvalues_below_a_bound_are_counted_without_them(size):
+    rng = np.random.default_rng(size)
+    matrix = rng.normal(size=(size, size))
+    matrix = matrix + matrix.T
+    # Zeros on the diagonal force pivots of two rows.
+    matrix[np.diag_indices(size)] *= rng.integers(0, 2, size)
+    for bound in (-1.0, 0.1, 0.5):
+        assert count_below(matrix, bound) == np.sum(np.linalg.eigvalsh(matrix) < bound)
 
 
 def test_a_network_that_is_not_homogeneous_gets_plateaus_and_an_index(regression):
@@ -94,7 +131,11 @@ def test_paths_of_other_systems_are_refused(regression):
         saddles.analyse(other, path, saddles.Options())
 
 
-@pytest.mark.parametrize("wrong", [{"mode": "guess"}, {"max_saddles": 0}, {"accuracy": 1.0}, {"scale": 1.0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"mode": "guess"}, {"max_saddles": 0}, {"accuracy": 1.0}, {"scale": 1.0}],
+    ids=["mode", "saddles", "accuracy", "unknown"],
+)
 def test_options_are_bounded_and_closed(wrong):
     with pytest.raises(ValidationError):
         saddles.Options(**wrong)

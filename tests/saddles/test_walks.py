@@ -34,6 +34,27 @@ def test_the_whole_walk_is_predicted_and_measured(walked):
     assert walked.visits[3].point.kind.name == "DEGENERATE_SADDLE"
 
 
+def test_integration_alone_finds_the_same_visits(walked):
+    found = saddles.saddle_itinerary(*_four_squares(), 1e-3, mode="integrate")
+    assert found.status.name == "REACHED_MINIMUM"
+    assert found.losses == pytest.approx(walked.losses, abs=1e-10)
+    assert np.array_equal(found.indices, walked.indices)
+    assert np.array_equal(found.supports, walked.supports)
+    assert found.escapes_measured[:-1] == pytest.approx(walked.escapes_measured[:-1], abs=1e-4)
+    assert np.all(np.isnan(found.escapes_predicted))
+
+
+@pytest.mark.parametrize("mode", ["predict", "integrate"])
+def test_where_no_correlation_is_positive_small_weights_stay_near_the_origin(mode):
+    # The network (w·x)² with x = e₁, y = −1.
+    problem = td.FunctionRisk(lambda w: 0.5 * (w[0] ** 2 + 1.0) ** 2, np.ones(2))
+    found = saddles.saddle_itinerary(problem, np.array([0.6, 0.8]), 1e-3, mode=mode, groups=(np.arange(2),))
+    assert found.status.name == "NEAR_ORIGIN"
+    assert len(found.visits) == 1
+    if found.path is not None:
+        assert np.all(np.diff(np.linalg.norm(found.path.thetas, axis=1)) <= 0)
+
+
 def test_prediction_reaches_a_scale_of_1e_minus_30(walked):
     found = saddles.saddle_itinerary(*_four_squares(), 1e-30, mode="predict")
     scaled = found.escapes_predicted[:-1] * 1e-30
@@ -153,6 +174,9 @@ def test_rounding_is_named_where_it_breaks_a_symmetry():
     found = saddles.saddle_itinerary(problem, start, 0.014, mode="integrate")
     assert any("rounding" in note for note in found.notes)
     assert found.escapes_measured[0] == pytest.approx(42.5, abs=5)
+    plain = td.EmpiricalRisk(td.diagonal(1), td.squared, np.ones((1, 1)), np.ones(1))
+    nudged = saddles.saddle_itinerary(plain, np.array([1.0, -1.0]), 0.014, perturb=1e-12)
+    assert nudged.escapes_measured[0] == pytest.approx(nudged.escapes_predicted[0], abs=0.01)
 
 
 class _RotatedProduct:
@@ -233,6 +257,10 @@ def test_networks_that_are_not_homogeneous_are_integrated_but_not_predicted():
         saddles.saddle_itinerary(problem, np.ones(6), 1e-3, mode="predict")
     with pytest.raises(saddles.NotHomogeneousError):
         saddles.saddle_itinerary(problem, np.ones(6), 1e-3)
+    found = saddles.saddle_itinerary(problem, rng.normal(size=6), 0.5, mode="integrate", budget=20)
+    assert found.degree is None
+    assert found.path is not None
+    assert found.visits[-1].point.loss < found.path.losses[0]
 
 
 def test_bad_arguments_are_named():

@@ -37,7 +37,7 @@ class Infinitesimal:
         size = float(np.linalg.norm(part))
         if size == 0.0:
             return
-        if self.degree > 2 and part[self._dead(alive)].any():
+        if self.degree > 2 and part[_union(self._dead_groups(alive))].any():
             self.dead = self.dead + part
         else:
             self.columns.append(Column(float(np.log(size)), part / size))
@@ -64,13 +64,10 @@ class Infinitesimal:
             # Growing, too: what has just been demoted is larger, and decays.
             grown = 1 + np.flatnonzero((logs[1:] > bound) & (np.diff(logs) > 0))
             row = min(row, int(grown[0])) if grown.size else row
-        small, dead = None, self._dead(alive)
-        if self.dead[dead].any():
-            small = follow_dead(problem, segment, self.dead, dead, self.degree)
-            for group in self._dead_groups(alive):
-                norms = np.linalg.norm(small[:, group], axis=1)
-                grown = np.flatnonzero((norms > radius) & (norms > norms[0] * 1.0001))
-                row = min(row, int(grown[0])) if grown.size else row
+        small, dead = None, self._dead_groups(alive)
+        if self.dead[_union(dead)].any():
+            small = follow_dead(problem, segment.cut(row), self.dead, dead, self.degree, radius)
+            row = len(small) - 1
         columns = []
         for (logs, vectors), bound in zip(fate, bounds, strict=True):
             if 0 < row < last and logs[row] > max(bound, logs[row - 1]):
@@ -79,7 +76,7 @@ class Infinitesimal:
                 columns.append(Column(float(logs[row]), vectors[row]))
         if small is not None:
             self.dead = small[row].copy()
-            for group in self._dead_groups(alive):
+            for group in dead:
                 if row < last and np.linalg.norm(self.dead[group]) > radius:
                     promotion[group] += self.dead[group]
                     self.dead[group] = 0.0
@@ -95,6 +92,3 @@ class Infinitesimal:
 
     def _dead_groups(self, alive: np.ndarray) -> list[np.ndarray]:
         return [group for group, lives in zip(self.groups, alive, strict=True) if not lives]
-
-    def _dead(self, alive: np.ndarray) -> np.ndarray:
-        return _union(self._dead_groups(alive))

@@ -1,15 +1,17 @@
 """A jump between critical points: the base follows the full flow, everything infinitesimal follows the base."""
 
 import dataclasses
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
-from scipy.integrate import LSODA
+from scipy.integrate import LSODA, OdeSolver, Radau
 from scipy.optimize import brentq
 from scipy.sparse.csgraph import connected_components
 
 from thetadot.problems import Problem
+from thetadot.saddles.critical_points import _union
 from thetadot.saddles.derivatives import hessian, hessians, value_and_gradient
 
 _PROMINENCE = 3.0
@@ -118,7 +120,8 @@ def follow_base(
 ) -> Segment:
     """The full flow of the active weights until it settles, passes a saddle, or one of its groups fades.
 
-    SciPy's LSODA: implicit where the flow is stiff, and nothing to compile for each number of live neurons.
+    SciPy's LSODA, or Radau where it fails: implicit where the flow is stiff, and nothing to compile for each number of
+    live neurons.
     """
     base = np.zeros_like(theta)
 
@@ -133,15 +136,10 @@ def follow_base(
     def jacobian(_: float, y: np.ndarray) -> np.ndarray:
         return -hessian(problem, whole(y))[np.ix_(active, active)]
 
-    solver = LSODA(
-        field,
-        0.0,
-        theta[active],
-        until,
-        rtol=accuracy,
-        atol=accuracy * 1e-2 * radius,
-        jac=jacobian,  # pyright: ignore
-    )
+    def begun(method: type, time: float, y: np.ndarray) -> OdeSolver:
+        return method(field, time, y, until, rtol=accuracy, atol=accuracy * 1e-2 * radius, jac=jacobian)
+
+    solver = begun(LSODA, 0.0, theta[active])
     living = np.flatnonzero(alive).tolist()
     loss, slope = value_and_gradient(problem, theta)
     times, thetas, losses, slopes, pieces = [0.0], [theta.copy()], [loss], [float(np.linalg.norm(slope))], []
@@ -150,8 +148,11 @@ def follow_base(
     before = peak
     peak = max(peak, slopes[0])
     while len(times) < _MOST_STEPS:
-        if solver.step() is not None or solver.status == "failed":
-            break
+        if not _stepped(solver):
+            # Kinks of the Hessian may stop LSODA's Newton iteration; Radau takes them with short steps.
+            solver = begun(Radau, solver.t, solver.y)
+            if not _stepped(solver):
+                break
         here = whole(solver.y)
         loss, slope = value_and_gradient(problem, here)
         pieces.append(solver.dense_output())
@@ -197,6 +198,12 @@ def follow_base(
         faded,
     )
     return segment.cut(lowest_row) if ending == "passing" else segment
+
+
+def _stepped(solver: OdeSolver) -> bool:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="lsoda")
+        return solver.step() is None and solver.status != "failed"
 
 
 def follow_columns(
@@ -267,16 +274,18 @@ def _exponentials(
 
 
 def follow_dead(
-    problem: Problem, segment: Segment, start: Float[np.ndarray, " P"], dead: np.ndarray, degree: int
-) -> Float[np.ndarray, "S P"]:
+    problem: Problem, segment: Segment, start: Float[np.ndarray, " P"], groups: Sequence[np.ndarray], degree: int,
+    radius: float,
+) -> Float[np.ndarray, "R P"]:  # fmt: skip
     """Dead weights along a segment: the homogeneous flow that the current residuals drive, at every row.
 
-    Runge–Kutta of order 4 on the solver's own steps, which resolve the change of the residuals.
+    Runge–Kutta of order 4 on the solver's own steps, which resolve the change of the residuals. The rows end with the
+    first at which a group has grown beyond the radius: it joins the base there.
     """
+    dead = _union(groups)
     found = np.zeros((len(segment.times), start.size))
     z = start[dead].copy()
-    # Beyond it the dead have long joined the base; they would blow up.
-    bound = 10 * max(1.0, float(np.linalg.norm(z)))
+    first = [float(np.linalg.norm(start[group])) for group in groups]
     found[0][dead] = z
 
     def field(theta: np.ndarray, z: np.ndarray) -> np.ndarray:
@@ -293,8 +302,6 @@ def follow_dead(
         speed = np.linalg.norm(field(ends[0], z)) / max(float(np.linalg.norm(z)), 1e-300)
         parts = int(min(max(1, np.ceil(10 * speed * width)), 200))
         for part in range(parts):
-            if float(np.linalg.norm(z)) > bound:
-                break
             if parts > 1:
                 low, high = part / parts, (part + 1) / parts
                 ends = tuple(segment.at(row, place) for place in (low, 0.5 * (low + high), high))
@@ -305,4 +312,7 @@ def follow_dead(
             four = field(ends[2], z + h * three)
             z = z + h / 6 * (one + 2 * two + 2 * three + four)
         found[row + 1][dead] = z
+        norms = [float(np.linalg.norm(found[row + 1][group])) for group in groups]
+        if any(norm > max(radius, 1.0001 * before) for norm, before in zip(norms, first, strict=True)):
+            return found[: row + 2]
     return found

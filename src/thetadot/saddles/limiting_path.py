@@ -2,6 +2,7 @@
 
 import dataclasses
 import enum
+import warnings
 from collections.abc import Sequence
 
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ from thetadot.saddles.correlation_flow import FlowStatus, correlation_flow
 from thetadot.saddles.correlation_points import CorrelationPoint
 from thetadot.saddles.critical_points import CriticalPoint, PointStatus, critical_point
 from thetadot.saddles.derivatives import value_and_gradient
-from thetadot.saddles.errors import SaddlesError
+from thetadot.saddles.errors import NotAsymptoticWarning, SaddlesError
 from thetadot.saddles.escape import normalised, ray_clock
 from thetadot.saddles.jumps import follow_base
 
@@ -170,7 +171,8 @@ def path_deviation(
     """How far trajectories from smaller and smaller starts stay from the limiting path.
 
     Up to the norm 10⁻³ (10⁻⁴ at degree 2) a start follows the correlation flow, relative error the norm to the power L,
-    whose remaining time is known without cancellation; from there the full flow, on the limiting path's clock.
+    whose remaining time is known without cancellation; from there the full flow, on the limiting path's clock. Warns
+    (`NotAsymptoticWarning`) where the distances do not fall with the scale.
 
     Arguments:
         problem: what is trained.
@@ -217,6 +219,12 @@ def path_deviation(
     found = np.array(deviations)
     slopes = np.diff(np.log(found)) / np.diff(np.log(ordered))
     falling = bool(np.all(np.diff(found) < 0) and (slopes.size == 0 or slopes[-1] > 0))
+    if not falling:
+        warnings.warn(
+            "distances from the limiting path do not fall with the scale: the scales are too large for the theory",
+            NotAsymptoticWarning,
+            stacklevel=2,
+        )
     beta = limit.point.second_order.alignment_exponent
     return PathDeviation(
         ordered, found, slopes, min(beta, 2.0), DeviationStatus.FOLLOWS if falling else DeviationStatus.LEAVES

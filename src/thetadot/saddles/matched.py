@@ -110,13 +110,13 @@ class Walker:
         """Go from plateau to plateau until nothing leads away."""
         self._arrive(self._judge(self.base, self.alive))
         ending, reason = "", ""
-        while not ending:
-            if len(self.stops) > self.max_saddles + 1:
-                ending, reason = "MAX_SADDLES", f"{self.max_saddles} saddles after the origin were left"
-            elif self.out_of_time():
+        while not ending and len(self.stops) <= self.max_saddles + 1:
+            if self.out_of_time():
                 ending, reason = "BUDGET_SPENT", "the budget of seconds is spent"
             else:
                 ending, reason = self._leave()
+        if len(self.stops) > self.max_saddles + 1:
+            ending, reason = "MAX_SADDLES", f"{self.max_saddles} saddles after the origin were left"
         stops = self.stops[: self.max_saddles + 2]
         for stop, dwell in zip(stops, self.timeline.dwells([one.point.loss for one in stops]), strict=True):
             stop.dwell = float(dwell)
