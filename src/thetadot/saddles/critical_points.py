@@ -270,8 +270,8 @@ def polish(
         damping = min(1e-3 * top**2, (norm * top)) if damping is None else damping
         along = vectors.T @ slope
         improved = False
-        for _ in range(12):
-            mu = damping if norm > 1e-6 * top * max(float(np.linalg.norm(theta)), 1e-12) else 0.0
+        mu = damping if norm > 1e-6 * top * max(float(np.linalg.norm(theta)), 1e-12) else 0.0
+        for _ in range(14):
             keep = np.abs(sizes) > 1e-10 * top
             step = np.where(keep, -sizes * along / np.where(keep, sizes**2 + mu, 1.0), 0.0)
             trial = theta.copy()
@@ -279,11 +279,10 @@ def polish(
             new = value_and_gradient(problem, trial)[1][active]
             if np.linalg.norm(new) < norm:
                 theta, slope, improved = trial, new, True
-                damping *= 0.1
+                damping = 0.1 * max(mu, damping)
                 break
-            damping *= 10.0
-            if mu == 0.0:
-                break
+            # Undamped steps, too, may jump over a kink of the Hessian, along directions that are nearly flat.
+            mu = max(30.0 * mu, 1e-18 * top**2)
         if not improved:
             break
     full = value_and_gradient(problem, theta)[1]

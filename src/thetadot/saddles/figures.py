@@ -208,7 +208,11 @@ def plot_correlation(
         whole[neuron.outgoing] = outgoing
         values.append(correlation.value(whole[correlation.free]))
     ax.plot(
-        np.degrees(angles), np.abs(values), color=rule_colour(0), lw=1.6, label="𝒩 of one neuron (best sign)"
+        np.degrees(angles),
+        np.abs(values),
+        color=rule_colour(0),
+        lw=1.6,
+        label=r"$\mathcal{N}$ of one neuron (best sign)",
     )
     for point in points:
         whole = correlation.embed(point.direction)
@@ -223,7 +227,7 @@ def plot_correlation(
     ax.set_xlim(0, 360)
     ax.set_xticks(np.arange(0, 361, 60))
     ax.set_xlabel("angle of the incoming weights (degrees)")
-    ax.set_ylabel("correlation 𝒩")
+    ax.set_ylabel(r"correlation $\mathcal{N}$")
     ax.legend(fontsize="small", frameon=False)
     dress(ax)
     return ax

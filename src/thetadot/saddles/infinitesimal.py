@@ -54,8 +54,8 @@ class Infinitesimal:
 
     def follow(
         self, problem: Problem, segment: Segment, alive: np.ndarray, radius: float
-    ) -> tuple[int, np.ndarray | None]:
-        """Go along a segment to the first row at which something has become finite: (row, what (P,) or None)."""
+    ) -> tuple[Segment, np.ndarray | None]:
+        """Go along a segment to where something becomes finite: (the segment up to there, what (P,) or None)."""
         last = len(segment.times) - 1
         row, promotion = last, np.zeros_like(self.dead)
         fate = follow_columns(problem, segment, self.columns)
@@ -64,24 +64,26 @@ class Infinitesimal:
             # Growing, too: what has just been demoted is larger, and decays.
             grown = 1 + np.flatnonzero((logs[1:] > bound) & (np.diff(logs) > 0))
             row = min(row, int(grown[0])) if grown.size else row
-        small, dead = None, self._dead_groups(alive)
+        small, place, dead = None, 1.0, self._dead_groups(alive)
         if self.dead[_union(dead)].any():
-            small = follow_dead(problem, segment.cut(row), self.dead, dead, self.degree, radius)
+            small, place = follow_dead(problem, segment.cut(row), self.dead, dead, self.degree, radius)
             row = len(small) - 1
+        ended = row < last or place < 1.0
         columns = []
         for (logs, vectors), bound in zip(fate, bounds, strict=True):
-            if 0 < row < last and logs[row] > max(bound, logs[row - 1]):
-                promotion += np.exp(logs[row]) * vectors[row]
+            here = float(logs[row - 1] + place * (logs[row] - logs[row - 1])) if row > 0 else float(logs[0])
+            if ended and row > 0 and here > max(bound, logs[row - 1]):
+                promotion += np.exp(here) * vectors[row]
             else:
-                columns.append(Column(float(logs[row]), vectors[row]))
+                columns.append(Column(here, vectors[row]))
         if small is not None:
             self.dead = small[row].copy()
             for group in dead:
-                if row < last and np.linalg.norm(self.dead[group]) > radius:
+                if ended and np.linalg.norm(self.dead[group]) > radius:
                     promotion[group] += self.dead[group]
                     self.dead[group] = 0.0
         self.keep(columns)
-        return row, promotion if promotion.any() else None
+        return segment.cut(row, place), promotion if promotion.any() else None
 
     def _bound(self, vector: np.ndarray, alive: np.ndarray, radius: float) -> float:
         """Log amplitude from which a column is no longer infinitesimal: dead groups join the base early."""

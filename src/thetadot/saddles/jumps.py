@@ -96,11 +96,22 @@ class Segment:
         place = float(brentq(excess, 0.0, 1.0, xtol=1e-13)) if first * last < 0 else 0.0  # pyright: ignore
         return float(self.times[row] + place * (self.times[row + 1] - self.times[row]))
 
-    def cut(self, row: int) -> "Segment":
-        """The part up to a row."""
+    def cut(self, row: int, place: float = 1.0) -> "Segment":
+        """The part up to a row, or up to the fraction `place` of the step that ends there."""
+        if place < 1.0:
+            return self._cut_within(row, place)
         return dataclasses.replace(
             self, times=self.times[: row + 1], thetas=self.thetas[: row + 1], losses=self.losses[: row + 1],
             slopes=self.slopes[: row + 1], pieces=self.pieces[:row],
+        )  # fmt: skip
+
+    def _cut_within(self, row: int, place: float) -> "Segment":
+        part, theta = self.cut(row), self.at(row - 1, place)
+        loss, slope = value_and_gradient(self.problem, theta)
+        last = part.times[row - 1] + place * (part.times[row] - part.times[row - 1])
+        return dataclasses.replace(
+            part, times=np.append(part.times[:-1], last), thetas=np.concatenate([part.thetas[:-1], theta[None]]),
+            losses=np.append(part.losses[:-1], loss), slopes=np.append(part.slopes[:-1], np.linalg.norm(slope)),
         )  # fmt: skip
 
 
@@ -276,11 +287,11 @@ def _exponentials(
 def follow_dead(
     problem: Problem, segment: Segment, start: Float[np.ndarray, " P"], groups: Sequence[np.ndarray], degree: int,
     radius: float,
-) -> Float[np.ndarray, "R P"]:  # fmt: skip
+) -> tuple[Float[np.ndarray, "R P"], float]:  # fmt: skip
     """Dead weights along a segment: the homogeneous flow that the current residuals drive, at every row.
 
-    Runge–Kutta of order 4 on the solver's own steps, which resolve the change of the residuals. The rows end with the
-    first at which a group has grown beyond the radius: it joins the base there.
+    Runge–Kutta of order 4 on the solver's own steps, which resolve the change of the residuals. The rows end where
+    a group has grown beyond the radius, at a fraction of the last step: it joins the base there.
     """
     dead = _union(groups)
     found = np.zeros((len(segment.times), start.size))
@@ -311,8 +322,8 @@ def follow_dead(
             three = field(ends[1], z + 0.5 * h * two)
             four = field(ends[2], z + h * three)
             z = z + h / 6 * (one + 2 * two + 2 * three + four)
-        found[row + 1][dead] = z
-        norms = [float(np.linalg.norm(found[row + 1][group])) for group in groups]
-        if any(norm > max(radius, 1.0001 * before) for norm, before in zip(norms, first, strict=True)):
-            return found[: row + 2]
-    return found
+            found[row + 1][dead] = z
+            norms = [float(np.linalg.norm(found[row + 1][group])) for group in groups]
+            if any(norm > max(radius, 1.0001 * before) for norm, before in zip(norms, first, strict=True)):
+                return found[: row + 2], (part + 1) / parts
+    return found, 1.0

@@ -66,9 +66,9 @@ class Jump:
         """The landing of a base."""
         for _ in range(_MOST_CHANGES):
             segment = self._followed(base)
-            row, promotion = self.small.follow(self.problem, segment, base.alive, self.radius)
+            reached, promotion = self.small.follow(self.problem, segment, base.alive, self.radius)
             if promotion is not None:
-                base = self._promoted(base, segment, row, promotion)
+                base = self._promoted(base, segment, reached, promotion)
                 continue
             self.timeline.follow(segment)
             end = segment.thetas[-1]
@@ -105,9 +105,8 @@ class Jump:
         self.steps += len(segment.times)
         return segment
 
-    def _promoted(self, base: Base, whole: Segment, row: int, promotion: np.ndarray) -> Base:
+    def _promoted(self, base: Base, whole: Segment, segment: Segment, promotion: np.ndarray) -> Base:
         """The base with what has become finite; where it would have gone without it counts as passed."""
-        segment = whole.cut(row)
         self.timeline.follow(segment)
         here = segment.thetas[-1]
         options = {"accuracy": self.accuracy, "radius": self.radius}
