@@ -56,7 +56,7 @@ def _time_between(b: float, degree: int, first: float, last: float) -> float:
     )[0]  # fmt: skip
 
 
-@pytest.mark.parametrize("degree", [2, 3, 4])
+@pytest.mark.parametrize("degree", [pytest.param(2, marks=pytest.mark.slow), 3, 4])
 def test_aligned_deep_linear_networks_escape_at_the_exact_time(degree):
     problem, b = whitened(degree)
     correlation = saddles.neural_correlation(problem)
@@ -159,12 +159,17 @@ def test_equal_correlations_tie_and_jumps_can_be_limited():
     assert len(short.times) == 2
 
 
+def test_walks_on_separable_logistic_data_are_unbounded():
+    problem = td.EmpiricalRisk(td.linear([1, 1, 1]), td.logistic, np.ones((1, 1)), np.ones(1))
+    walk = saddles.saddle_itinerary(problem, np.ones(2), 1e-3, mode="predict")
+    assert walk.status.name == "UNBOUNDED"
+    assert len(walk.visits) == 1
+
+
+@pytest.mark.slow
 def test_separable_logistic_data_leave_no_first_saddle():
     problem = td.EmpiricalRisk(td.linear([1, 1, 1]), td.logistic, np.ones((1, 1)), np.ones(1))
     point = saddles.correlation_points(saddles.neural_correlation(problem), starts=2)[0]
     found = saddles.limiting_path(problem, point, until=td.Until(time=3000.0), accuracy=1e-7)
     assert found.status.name == "UNBOUNDED"
     assert found.end is None
-    walk = saddles.saddle_itinerary(problem, np.ones(2), 1e-3, mode="predict")
-    assert walk.status.name == "UNBOUNDED"
-    assert len(walk.visits) == 1

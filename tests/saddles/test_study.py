@@ -1,13 +1,16 @@
 """The lens in a study, plateaus, sparsity, and the figures."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
+import xarray
 from matplotlib.axes import Axes
 from pydantic import ValidationError
 
 import thetadot as td
-from tests.saddles.networks import generic, nudged, squares, top_direction
+from tests.saddles.networks import generic, nudged, squares
 from thetadot import saddles
 from thetadot.report.lens_panels import lens_sections
 from thetadot.report.lens_record import Found
@@ -56,7 +59,7 @@ def test_sparsity_tells_live_coordinates_from_dead_ones(regression):
 @pytest.fixture(scope="module")
 def looked(regression):
     problem, path = regression
-    options = saddles.Options(mode="predict", predict_scales=[1e-30], scales=[1e-2, 1e-3], index_rows=3)
+    options = saddles.Options(mode="predict", predict_scales=[1e-30], index_rows=3)
     return saddles.analyse(problem, path, options)
 
 
@@ -80,7 +83,16 @@ def test_the_lens_walks_from_the_start_of_a_homogeneous_run(looked):
 
 def test_the_report_marks_the_escapes_on_the_run(regression, looked):
     _, path = regression
-    found = [Found("saddles", Series(path), "done", looked.summary(), data=looked.to_xarray())]
+    scaled = xarray.Dataset(
+        {
+            "escape_scale_predicted": ("scale", [10.0, 12.0]),
+            "escape_scale_measured": ("scale", [10.0, 12.1]),
+            "path_deviation": ("deviation_scale", [0.1, 0.01]),
+        },
+        {"scale": [1e-3, 1e-4], "deviation_scale": [1e-3, 1e-4]},
+    )
+    data = looked.to_xarray().merge(scaled)
+    found = [Found("saddles", Series(path), "done", looked.summary(), data=data)]
     (section,) = lens_sections(found)
     panels = {panel.name: panel for panel in section.panels}
     assert list(panels) == [f"lens-saddles-{name}" for name in ("walk", "escapes", "deviation", "index")]
@@ -89,6 +101,8 @@ def test_the_report_marks_the_escapes_on_the_run(regression, looked):
     assert marks.x == pytest.approx(looked.itinerary.escapes_predicted[:-1])
     # The run itself falls through the marks.
     assert np.interp(marks.x, path.ts, path.losses) == pytest.approx(marks.y, rel=0.05)
+    assert "8.33×10⁻³" in panels["lens-saddles-escapes"].reading
+    assert "on 1 of 1 path" in panels["lens-saddles-deviation"].reading
     assert all(panel.reading and panel.method for panel in panels.values())
     assert all(panel.chart.x_label and panel.chart.y_label for panel in panels.values())
 
@@ -182,13 +196,7 @@ def test_the_correlation_of_one_neuron_is_drawn_through_its_points():
         saddles.plot_correlation(saddles.neural_correlation(generic()[0]))
 
 
-def test_directions_need_neurons():
-    path = td.flow(
-        td.FunctionRisk(lambda t: 0.5 * (t**2).sum(), np.ones(2)),
-        np.ones(2),
-        until=td.Until(time=1.0),
-        progress=False,
-    )
+def test_directions_need_neurons(regression):
+    _, path = regression
     with pytest.raises(saddles.SaddlesError, match="no hidden neurons"):
-        saddles.plot_directions(path)
-    assert top_direction().size == 30
+        saddles.plot_directions(dataclasses.replace(path, layout=None))

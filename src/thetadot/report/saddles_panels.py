@@ -162,7 +162,7 @@ def _index(found: Sequence[Found]) -> Iterator[Panel]:
     shown = [one for one in known if one.drawn]
     dots, lines = [], []
     for one in shown:
-        times, counts = _array(one, "index_time"), _array(one, "index_along")
+        times, counts = (np.asarray(_array(one, name), float) for name in ("index_time", "index_along"))
         names = tuple(
             f"{one.series.name}: {number(value)} at t = {number(at)}"
             for at, value in zip(times, counts, strict=True)

@@ -53,7 +53,7 @@ class Visit:
         point: the critical point.
         escape_predicted, escape_measured: time at which the loss crosses the mean of this and the next visit's.
         exit: "linear" (an unstable mode), "homogeneous" (dead neurons of degree above 2) or None.
-        exit_rate: k of the mode, or λ of the residual correlation point.
+        exit_rate: k of the mode, or λ of the residual correlation point; nan where a homogeneous exit was only passed.
         exit_degree: 2, or D; 0 without an exit.
         closest_approach: least distance of the trajectory from the point; nan in predict mode.
         approach_exponent: predicted exponent in the scale of that distance; nan if not the first, strict, saddle.
@@ -250,7 +250,7 @@ def _assemble(
     gaps = np.diff(np.concatenate([[0.0], measured]))
     visits = tuple(
         Visit(
-            stop.point, float(escapes[number]), float(measured[number]), stop.exit, stop.rate / 1.0, stop.degree,
+            stop.point, float(escapes[number]), float(measured[number]), stop.exit, stop.rate * rate, stop.degree,
             float(closest[number]), stop.approach, stop.settled, stop.point.grad_norm,
         )
         for number, stop in enumerate(stops)
