@@ -1,0 +1,160 @@
+"""Noise that grows with the distance from the minimum: M(Σ) = (1/N) Σ_p H_pΣH_p − GΣG, H_p = J_pᵀJ_p."""
+
+import warnings
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, cg, eigsh
+
+from thetadot.fluctuations.errors import FluctuationsError, NearInstabilityWarning
+from thetadot.fluctuations.matrices import finite, require_dense
+from thetadot.problems import EmpiricalRisk, Problem
+from thetadot.problems.checks import as_vector
+
+_DENSE = 5
+_TOLERANCE = 1e-12
+_NEAR = 0.999
+_MOST = 20_000
+
+
+def multiplicative_noise(
+    jacobians: Float[np.ndarray, "N q r"], covariance: Float[np.ndarray, "r r"]
+) -> Float[np.ndarray, "r r"]:
+    """M(Σ) in O(N·q·r²), never r²×r² numbers."""
+    count, outputs, size = jacobians.shape
+    rows = jacobians.reshape(-1, size)
+    gauss_newton = rows.T @ rows / count
+    images = rows @ covariance
+    if outputs == 1:
+        second = rows.T @ (np.sum(images * rows, axis=1)[:, None] * rows) / count
+    else:
+        inner = images.reshape(jacobians.shape) @ jacobians.transpose(0, 2, 1)
+        second = rows.T @ (inner @ jacobians).reshape(-1, size) / count
+    return second - gauss_newton @ covariance @ gauss_newton
+
+
+class MomentMap:
+    """Σ ↦ (1−ηH)Σ(1−ηH) + η²νM(Σ) in the eigenbasis of H; self-adjoint, and it keeps positive matrices positive."""
+
+    def __init__(self, h: np.ndarray, jacobians: np.ndarray, learning_rate: float, noise_scale: float):
+        self.size = len(h)
+        self.rate, self.scale = learning_rate, noise_scale
+        self.jacobians = jacobians
+        self.h = h
+        # 1 − (1−ηh_i)(1−ηh_j), over η.
+        self.losses = h[:, None] + h[None, :] - learning_rate * h[:, None] * h[None, :]
+
+    def __call__(self, covariance: np.ndarray) -> np.ndarray:
+        """The second moments one step later, without the additive noise."""
+        return (1 - self.rate * self.losses) * covariance + self.rate**2 * self.scale * self.noise(covariance)
+
+    def noise(self, covariance: np.ndarray) -> np.ndarray:
+        """M(Σ)."""
+        return multiplicative_noise(self.jacobians, covariance)
+
+    def _operator(self, action: Any) -> LinearOperator:
+        size = self.size
+
+        def flat(vector: np.ndarray) -> np.ndarray:
+            matrix = vector.reshape(size, size)
+            return action(0.5 * (matrix + matrix.T)).ravel()
+
+        return LinearOperator((size**2, size**2), matvec=flat, dtype=float)  # pyright: ignore[reportCallIssue]
+
+    def spectral_radius(self) -> float:
+        """The largest eigenvalue: below 1 iff second moments settle."""
+        operator = self._operator(self)
+        if self.size <= _DENSE:
+            return float(np.linalg.eigvalsh(operator @ np.eye(self.size**2))[-1])
+        start = np.eye(self.size).ravel()
+        try:
+            return float(
+                eigsh(operator, 1, which="LA", v0=start, return_eigenvectors=False, maxiter=_MOST)[0]
+            )
+        except ArpackNoConvergence as error:
+            raise FluctuationsError(
+                f"the spectral radius of the second moments did not converge in {_MOST} iterations: {error}"
+            ) from None
+
+    def stationary(self, noise: np.ndarray) -> np.ndarray:
+        """Σ = (1−ηH)Σ(1−ηH) + η²ν(D + M(Σ)), by conjugate gradients; the additive solution preconditions."""
+        weight = self.rate * self.scale
+        if weight == 0 or not noise.any():
+            return np.zeros_like(noise)
+        system = self._operator(lambda sigma: self.losses * sigma - weight * self.noise(sigma))
+        inverse = self._operator(lambda sigma: sigma / self.losses)
+        right = (weight * noise).ravel()
+        solution, missed = cg(system, right, x0=inverse @ right, rtol=_TOLERANCE, M=inverse, maxiter=_MOST)
+        if missed:
+            raise FluctuationsError(
+                f"the multiplicative covariance did not converge in {_MOST} iterations: the learning rate is too "
+                "near to instability; lower it a little"
+            )
+        found = solution.reshape(noise.shape)
+        return 0.5 * (found + found.T)
+
+
+def warn_if_near(radius: float) -> None:
+    """Warn where the spectral radius lies in (0.999, 1)."""
+    if _NEAR < radius < 1:
+        warnings.warn(
+            f"close to instability: the spectral radius of the second moments is {radius:.6f}, so the covariance is "
+            "large and sensitive; simulate, or lower the learning rate",
+            NearInstabilityWarning,
+            stacklevel=3,
+        )
+
+
+def checked_jacobians(values: Any, size: int) -> Float[np.ndarray, "N q P"]:
+    """Sample Jacobians (N, P) or (N, q, P) with their outputs as the middle axis."""
+    array = finite(values, "sample_jacobians")
+    if array.ndim == 2:
+        array = array[:, None, :]
+    if array.ndim != 3 or array.shape[2] != size or not len(array):
+        raise FluctuationsError(
+            f"sample_jacobians have shape {np.shape(values)}: expected (N, {size}) or (N, q, {size}), one per sample"
+        )
+    return array
+
+
+def sample_jacobians(problem: Problem, theta: Any) -> Float[np.ndarray, "N q P"]:
+    """J_p (N, q, P) with J_pᵀJ_p = ∇fᵀ ℓ″ ∇f, the Gauss–Newton part of the sample's Hessian.
+
+    For the squared loss these are the Jacobians of the outputs; other losses weigh them by the root of ℓ″. Exact
+    Hessians for models that are linear in θ, an approximation otherwise.
+
+    Arguments:
+        problem: an `EmpiricalRisk`. theta: (P,).
+
+    Raises:
+        FluctuationsError: another problem. SizeError: more than 5000 parameters.
+
+    Example:
+        >>> x = np.array([[1.0, 2.0], [3.0, 0.0]])
+        >>> problem = td.EmpiricalRisk(td.linear([2, 1]), td.squared, x, np.zeros((2, 1)))
+        >>> sample_jacobians(problem, np.zeros(2))[:, 0].tolist()
+        [[1.0, 2.0], [3.0, 0.0]]
+    """
+    if not isinstance(problem, EmpiricalRisk):
+        raise FluctuationsError(f"{type(problem).__name__} has no samples: pose the problem as EmpiricalRisk")
+    require_dense(problem.size)
+    return np.asarray(_jacobians(problem, as_vector(theta, problem.size, "theta")))
+
+
+@jax.jit
+def _jacobians(problem: EmpiricalRisk, theta: Array) -> Array:
+    network, loss = problem.network, problem.sample_loss
+
+    def one(x: Array, y: Array) -> Array:
+        prediction, pull = jax.vjp(lambda point: network.evaluate(point, x), theta)
+        shape = prediction.shape
+        basis = jnp.eye(prediction.size).reshape(-1, *shape)
+        rows = jax.vmap(lambda cotangent: pull(cotangent)[0])(basis)
+        curvature = jax.hessian(lambda flat: loss(flat.reshape(shape), y))(prediction.ravel())
+        values, axes = jnp.linalg.eigh(curvature)
+        return jnp.sqrt(jnp.maximum(values, 0.0))[:, None] * (axes.T @ rows)
+
+    return jax.lax.map(lambda sample: one(*sample), (problem.x, problem.y), batch_size=256)
