@@ -61,7 +61,7 @@ def detailed_balance(
     Example:
         >>> found = detailed_balance(np.diag([1.0, 3.0]), np.array([[1.0, 0.5], [0.5, 1.0]]))
         >>> round(float(found.circulation[1, 0]), 3), round(found.entropy_production, 3)
-        (0.125, 0.364)
+        (0.125, 0.333)
     """
     H = symmetric(hessian, "hessian")
     D = symmetric(noise, "noise", len(H))

@@ -74,7 +74,7 @@ def plot_circulation(found: DetailedBalance, axes: Sequence[Axes] | np.ndarray |
     matrix, plane = pair
     top = float(np.abs(found.circulation).max()) or 1.0
     image = matrix.imshow(found.circulation, cmap="PuOr_r", vmin=-top, vmax=top)
-    matrix.figure.colorbar(image, ax=matrix, label="Q (weight² · loss/weight²)", shrink=0.8)
+    matrix.figure.colorbar(image, ax=matrix, label="Q (loss²/weight²)", shrink=0.8)
     matrix.set_xlabel("parameter")
     matrix.set_ylabel("parameter")
     matrix.set_title("circulation Q", fontsize="medium", loc="left")
@@ -85,7 +85,7 @@ def plot_circulation(found: DetailedBalance, axes: Sequence[Axes] | np.ndarray |
 def _draw_plane(found: DetailedBalance, plane: Axes) -> None:
     # iQ is Hermitian: the real and imaginary parts of its first eigenvector span the plane of fastest turning.
     vectors = np.linalg.eigh(1j * found.circulation)[1][:, -1]
-    basis = np.linalg.qr(np.stack([vectors.real, vectors.imag], axis=1))[0]
+    basis = np.linalg.qr(np.stack([np.real(vectors), np.imag(vectors)], axis=1))[0]
     sigma = basis.T @ found.covariance @ basis
     values, tilt = np.linalg.eigh(sigma)
     basis, widths = basis @ tilt[:, ::-1], np.sqrt(np.maximum(values[::-1], 0.0))
@@ -107,8 +107,8 @@ def _draw_plane(found: DetailedBalance, plane: Axes) -> None:
     plane.set_xlim(-reach, reach)
     plane.set_ylim(-reach, reach)
     plane.set_aspect("equal")
-    plane.set_xlabel("first axis (units of Σ₁^½)")
-    plane.set_ylabel("second axis")
+    plane.set_xlabel("first axis (weight/√(ην))")
+    plane.set_ylabel("second axis (weight/√(ην))")
     plane.set_title(str(found), fontsize="small", loc="left")
     plane.legend(fontsize="small", frameon=False, loc="upper right")
     dress(plane)

@@ -203,8 +203,8 @@ def layer_fluctuations(
         >>> problem = td.EmpiricalRisk(td.linear([2, 1]), td.squared, x, np.array([[1.0], [2.0], [4.0]]))
         >>> rule = td.MiniBatch(0.1, 1, jax.random.key(0), replace=True)
         >>> found = layer_fluctuations(problem, np.array([4 / 3, 7 / 3]), rule)
-        >>> found.names, found.rank, round(found.noise_mismatch, 3)
-        (('layer1.weight',), 2, 0.488)
+        >>> found.names, found.rank, round(found.noise_mismatch, 3)  # residuals of equal size: D = σ²H
+        (('layer1.weight',), 2, 0.0)
     """
     plain = require_independent(rule)
     if not isinstance(problem, EmpiricalRisk):

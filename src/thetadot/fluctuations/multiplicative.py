@@ -68,7 +68,7 @@ class MomentMap:
         """The largest eigenvalue: below 1 iff second moments settle."""
         operator = self._operator(self)
         if self.size <= _DENSE:
-            return float(np.linalg.eigvalsh(operator @ np.eye(self.size**2))[-1])
+            return float(np.linalg.eigvalsh(np.asarray(operator @ np.eye(self.size**2)))[-1])
         start = np.eye(self.size).ravel()
         try:
             return float(

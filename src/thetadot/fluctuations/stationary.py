@@ -367,9 +367,11 @@ def leading_curvature(
         values, axes = np.linalg.eigh(np.asarray(problem.hessian(theta)))
         return np.diag(values[::-1][:count]), axes[:, ::-1][:, :count].copy(), float(values[0])
     push = problem.linearize(theta)[2]
-    operator = LinearOperator(  # pyright: ignore[reportCallIssue]
-        (size, size), matvec=lambda v: np.asarray(_push(jnp.asarray(v.ravel()), push)), dtype=float
-    )
+
+    def product(vector: np.ndarray) -> np.ndarray:
+        return np.asarray(_push(jnp.asarray(vector.ravel()), push))
+
+    operator = LinearOperator((size, size), matvec=product, dtype=float)  # pyright: ignore[reportCallIssue]
     start = np.random.default_rng(0).normal(size=size)
     values, axes = eigsh(operator, count, which="LA", v0=start, ncv=min(size, 2 * count + 20))
     order = np.argsort(-values)

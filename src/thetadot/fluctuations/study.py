@@ -19,11 +19,11 @@ from thetadot.fluctuations.errors import (
     FluctuationsError,
     LevelError,
     NearInstabilityWarning,
-    NoStationaryStateError,
     NotAtMinimumWarning,
     NotStochasticError,
 )
 from thetadot.fluctuations.flatness import Flatness, flatness
+from thetadot.fluctuations.online import StationaryStatus
 from thetadot.fluctuations.sampling import require_independent
 from thetadot.fluctuations.stationary import StationaryCovariance, largest_curvature, stationary_covariance_of
 from thetadot.fluctuations.variance_flatness import VarianceFlatness, variance_flatness
@@ -143,9 +143,8 @@ class FluctuationsResult:
                 else {"direction"}
             )
             data = data.rename({str(key): f"{name}_{key}" for key in own if key not in shared})
-            merged = merged.merge(data, combine_attrs="drop")
+            merged = merged.merge(data)
             merged.attrs |= {f"{name}_{key}": value for key, value in data.attrs.items()}
-        merged.attrs |= {"summary": self.summary(), "notes": "; ".join(self.notes)}
         if self.balance is not None:
             merged["circulation"] = (("balance_row", "balance_column"), self.balance.circulation)
             merged.attrs |= {
@@ -199,12 +198,10 @@ def analyse(problem: Problem, path: Path, options: Options, *, rule: Any = None)
     notes += [str(warning.message) for warning in caught]
     basis, curvatures, predicted = _directions(theory)
     balance = None
-    try:
+    if theory.status is not StationaryStatus.NON_STATIONARY:
         balance = detailed_balance(
             theory.hessian, theory.noise, tolerance=floor or None, projected=leading is not None
         )
-    except NoStationaryStateError as error:
-        notes.append(f"no balance: {error}")
     simulation = None
     if options.members > 1:
         simulation = sgd_ensemble(
@@ -265,8 +262,9 @@ def _rule_of(path: Path, key: Any) -> MiniBatch | None:
     found = re.match(r"mini-batch descent, learning rate .*, batches of (\d+)(.*)", words)
     if found is None:
         return None
-    rate = None if path.state is None else path.state.arrays.get("rule.learning_rate")
-    if rate is None or np.shape(rate) != ():
+    # The rule's arrays in the order of its fields: the learning rate, then the key.
+    rate = None if path.state is None else path.state.arrays.get("rule.0")
+    if rate is None or np.shape(rate) != () or "scheduled" in words:
         raise FluctuationsError(
             f"the learning rate of {words!r} cannot be read from the path: give rule=…, or set learning_rate"
         )

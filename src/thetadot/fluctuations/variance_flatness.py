@@ -109,9 +109,9 @@ def variance_flatness(
         status = FitStatus.TOO_NARROW
     exponent = low = high = straight = intercept = float("nan")
     if status is FitStatus.FITTED:
-        fit = theilslopes(np.log(y), np.log(x), alpha=confidence)
-        exponent, low, high = -float(fit.slope), -float(fit.high_slope), -float(fit.low_slope)
-        intercept = float(fit.intercept)
+        slope, height, least_slope, most_slope = theilslopes(np.log(y), np.log(x), alpha=confidence)
+        exponent, low, high = -float(slope), -float(most_slope), -float(least_slope)
+        intercept = float(height)
         straight = -float(np.polyfit(np.log(x), np.log(y), 1)[0])
     return VarianceFlatness(
         exponent, (low, high), straight, int(x.size), int((~good).sum()), decades, status, x, y, intercept

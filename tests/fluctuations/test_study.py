@@ -1,0 +1,159 @@
+"""The lens on runs of studies, its options, and its figures."""
+
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+import pydantic
+import pytest
+
+import thetadot as td
+from tests.oracles.sgd_moments import curvature_and_noise, linear_regression, random_pair
+from thetadot import fluctuations
+from thetadot.fluctuations import (
+    FluctuationsError,
+    NotStochasticError,
+    Options,
+    UnsupportedSamplingError,
+    analyse,
+    stationary_covariance,
+)
+
+X, Y, BEST = linear_regression(40, 6)
+LINEAR = td.EmpiricalRisk(td.linear([6, 1]), td.squared, X, Y[:, None])
+QUICK = {"members": 40, "steps": 300, "burn_in": 100, "every": 5, "leading": 4}
+
+
+@pytest.fixture(scope="module")
+def flow():
+    return td.flow(
+        LINEAR, BEST + 0.1, until=td.Until(time=300.0, grad_norm=1e-12), accuracy=1e-6, progress=False
+    )
+
+
+def test_after_a_flow_it_says_how_sgd_would_fluctuate(flow):
+    found = analyse(LINEAR, flow, Options(learning_rate=0.1, batch_size=4, **QUICK))
+    assert str(found.theory.status) == "stationary"
+    assert found.predicted.shape == (4,)
+    H, D = curvature_and_noise(X, Y, BEST)
+    dense = stationary_covariance(H, D, learning_rate=0.1, batch_size=4).covariance
+    V = found.directions
+    np.testing.assert_allclose(found.predicted, np.diag(V.T @ dense @ V), rtol=1e-4)
+    assert found.relaxed.all()
+    assert found.prediction_error < 0.3
+    assert found.balance.lower_bound
+    assert "detailed balance broken" in found.summary()
+    assert "too few to fit" in found.summary()
+    data = found.to_xarray()
+    assert data.sizes["direction"] == 4
+    assert data.attrs["theory_status"] == "stationary"
+    assert "simulation_covariance" in data
+    assert "fit_status" in data.attrs
+    assert all(isinstance(value, (str, int, float)) for value in data.attrs.values())
+
+
+def test_dense_theory_of_all_kinds_without_simulation(flow):
+    for kind in ("continuum", "multiplicative"):
+        options = Options(learning_rate=0.05, batch_size=4, leading=None, kind=kind, members=0, flatness=None)
+        found = analyse(LINEAR, flow, options)
+        assert found.simulation is None
+        assert found.fit is None
+        assert not found.balance.lower_bound
+        assert found.predicted.shape == (6,)
+        assert np.isnan(found.prediction_error)
+        assert found.to_xarray().sizes["direction"] == 6
+
+
+def test_a_flow_without_a_learning_rate_has_no_noise(flow):
+    with pytest.raises(NotStochasticError, match="learning_rate"):
+        analyse(LINEAR, flow, Options())
+
+
+def test_mini_batch_runs_tell_their_own_rule():
+    rule = td.MiniBatch(0.05, 4, jax.random.key(0))
+    path = td.descend(LINEAR, BEST, rule, 400, saves="steps", progress=False)
+    found = analyse(LINEAR, path, Options(**QUICK | {"members": 0}))
+    assert found.theory.learning_rate == 0.05
+    assert found.theory.noise_scale == pytest.approx(36 / (4 * 39))
+    assert any("mean of the last" in note for note in found.notes)
+    given = analyse(LINEAR, path, Options(**QUICK | {"members": 0}), rule=rule)
+    np.testing.assert_array_equal(given.predicted, found.predicted)
+    passes = td.descend(
+        LINEAR, BEST, td.MiniBatch(0.05, 4, jax.random.key(0), epochs=True), 20, progress=False
+    )
+    with pytest.raises(UnsupportedSamplingError, match="sgd_ensemble"):
+        analyse(LINEAR, passes, Options())
+
+
+def test_what_the_lens_does_not_apply_to():
+    quadratic = td.FunctionRisk(lambda t: 0.5 * jnp.sum(t**2), jnp.zeros(2))
+    path = td.descend(quadratic, np.ones(2), td.GradientDescent(0.1), 5, progress=False)
+    with pytest.raises(FluctuationsError, match="no samples"):
+        analyse(quadratic, path, Options(learning_rate=0.1))
+    with pytest.raises(FluctuationsError, match="columns"):
+        analyse(LINEAR, path, Options(learning_rate=0.1))
+
+
+def test_a_network_away_from_its_minimum_is_reported_and_not_crashed():
+    rng = np.random.default_rng(1)
+    problem = td.EmpiricalRisk(
+        td.mlp([3, 4, 2], "tanh"), td.squared, rng.normal(size=(23, 3)), rng.normal(size=(23, 2))
+    )
+    path = td.descend(problem, problem.init(jax.random.key(2)), td.GradientDescent(0.1), 3, progress=False)
+    options = Options(learning_rate=0.05, batch_size=4, **QUICK | {"members": 8, "steps": 40, "burn_in": 10})
+    found = analyse(problem, path, options)
+    assert str(found.theory.status) == "non_stationary"
+    assert any("not at a minimum" in note for note in found.notes)
+    assert np.isnan(found.predicted).all()
+    assert "non_stationary" in found.summary()
+    found.to_xarray()
+
+
+def test_options_are_bounded_and_know_all_their_keys():
+    given = {"learning_rate": None, "batch_size": 16, "kind": "discrete", "leading": 50, "members": 256,
+             "steps": 20000, "burn_in": 5000, "every": 50, "flatness": {"factor": 2.718281828459045, "max_width": 1e3},
+             "fit": {"min_points": 5, "min_decades": 1.0}}  # fmt: skip
+    assert Options.model_validate(given).flatness.factor == pytest.approx(np.e)
+    for wrong in ({"kind": "exact"}, {"rate": 1.0}, {"flatness": {"factor": 1.0}}, {"learning_rate": -1.0}):
+        with pytest.raises(pydantic.ValidationError):
+            Options.model_validate(wrong)
+
+
+def texts(axes):
+    legend = axes.get_legend()
+    labels = [] if legend is None else [text.get_text() for text in legend.get_texts()]
+    return [axes.get_xlabel(), axes.get_ylabel(), *labels]
+
+
+def test_every_figure_names_its_axes_and_lines():
+    H, D = random_pair(5, 0)
+    theory = stationary_covariance(H, D, learning_rate=0.05, batch_size=2)
+    drawn = [texts(fluctuations.plot_spectra(theory))]
+    assert len(drawn[0]) == 5
+    matrix, plane = fluctuations.plot_circulation(fluctuations.detailed_balance(H, D))
+    drawn += [texts(matrix), texts(plane)]
+    layers = [np.diag([1.0, 0.5, 0.1]), np.ones((1, 3))]
+    pair = fluctuations.linear_layer_fluctuations(layers, learning_rate=0.1, batch_size=1, label_variance=1.0)
+    drawn.append(texts(fluctuations.plot_layers(pair)))
+    assert any("layer2.weight" in text for text in drawn[-1])
+    width = np.geomspace(0.1, 10, 12)
+    noisy = width**-2.0 * np.exp(np.random.default_rng(0).normal(size=12) / 5)
+    fit = fluctuations.variance_flatness(noisy, width)
+    drawn.append(texts(fluctuations.plot_variance_flatness(fit, reference=1.0)))
+    assert any("ψ" in text for text in drawn[-1])
+    refused = fluctuations.variance_flatness(noisy[:3], width[:3])
+    assert "too few" in fluctuations.plot_variance_flatness(refused).get_title(loc="left")
+    ensemble = fluctuations.sgd_ensemble(
+        LINEAR, BEST, td.MiniBatch(0.05, 4, jax.random.key(0)), members=6, steps=20, burn_in=10,
+        directions=np.eye(6)[:, :5], key=jax.random.key(1),
+    )  # fmt: skip
+    ax = fluctuations.plot_theory_against_simulation([theory], ensemble)
+    drawn.append(texts(ax))
+    points = ax.containers[0].lines[0].get_ydata()
+    np.testing.assert_allclose(points, np.diag(ensemble.covariance) / np.diag(theory.covariance))
+    assert all(all(text for text in each) for each in drawn)
+    with pytest.raises(FluctuationsError, match="variances"):
+        fluctuations.plot_theory_against_simulation({"short": np.ones(2)}, ensemble)
+    with pytest.raises(FluctuationsError, match="expected 2"):
+        fluctuations.plot_circulation(fluctuations.detailed_balance(H, D), [matrix])
+    plt.close("all")
