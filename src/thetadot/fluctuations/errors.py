@@ -36,7 +36,7 @@ class NotAtMinimumWarning(ThetadotWarning):
 
 
 class NearInstabilityWarning(ThetadotWarning):
-    """The spectral radius of the second moments is so near to 1 that small errors decide."""
+    """A learning rate so near to the critical one that small errors decide the covariance."""
 
 
 class DriftWarning(ThetadotWarning):

@@ -203,11 +203,11 @@ def stationary_covariance(
             covariance=np.full(H.shape, np.nan), status=StationaryStatus.NON_STATIONARY, residual=np.nan,
             excess_loss=np.nan, **common,
         )  # fmt: skip
-    warn_if_near(radius)
     losses = h[:, None] + h[None, :]
     if kind != "continuum":
         losses = losses - eta * h[:, None] * h[None, :]
     sigma = eta * nu * E / losses if moments is None else moments.stationary(E)
+    warn_if_near(_amplification(h, E, sigma, eta, nu, moments is None))
     covariance = U @ sigma @ U.T
     covariance = 0.5 * (covariance + covariance.T)
     return StationaryCovariance(
@@ -217,6 +217,15 @@ def stationary_covariance(
         excess_loss=0.5 * float(np.sum(H * covariance)),
         **common,
     )
+
+
+def _amplification(h, E, sigma, eta: float, nu: float, additive: bool) -> float:
+    """The largest variance over that of the continuum limit."""
+    if additive:
+        return float(np.max(1 / (1 - eta * h / 2), initial=1.0))
+    continuum = eta * nu * np.diag(E) / (2 * h)
+    noisy = continuum > 1e-12 * np.max(continuum, initial=0.0)
+    return float(np.max(np.diag(sigma)[noisy] / continuum[noisy], initial=1.0))
 
 
 def _floor(values: np.ndarray, tolerance: float | None) -> float:
