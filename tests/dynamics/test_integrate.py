@@ -24,7 +24,12 @@ def fitted():
     x = rng.normal(size=(6, 2))
     problem = td.EmpiricalRisk(td.mlp([2, 4, 1], "tanh"), td.squared, x, np.sin(x.sum(1, keepdims=True)))
     path = td.flow(
-        problem, problem.init(jax.random.key(0)), until=td.Until(time=1e4), rtol=1e-8, certify=False, progress=False
+        problem,
+        problem.init(jax.random.key(0)),
+        until=td.Until(time=1e4),
+        rtol=1e-8,
+        certify=False,
+        progress=False,
     )
     assert path.losses[-1] < 1e-20
     return problem, path.thetas[-1]

@@ -10,14 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy.optimize import elementwise
 
 from thetadot.fluctuations.errors import FluctuationsError, LevelError
 from thetadot.fluctuations.matrices import finite, positive
 from thetadot.problems import Problem
 
 _FIRST, _RATIO = 1e-8, 1.25
-_HUGE = 1e300
+_EPS, _TINY = float(np.finfo(float).eps), 1e-200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,8 +69,8 @@ def flatness(
     """Widths of the valley around θ*: L(θ* ± δ_± v) = factor·L(θ*), the nearest crossing on each side.
 
     Brackets grow from 1e-8 by a quarter at a time, so that of several crossings the nearest is found unless the loss
-    comes back within a quarter of its distance; the root is then located by Chandrupatla's method. A quadratic valley
-    of curvature h has the width 2√(2(factor − 1)L(θ*)/h).
+    comes back within a quarter of its distance; the crossing is then located by bisection, all rays at once, which a
+    wall of infinite loss does not disturb. A quadratic valley of curvature h has the width 2√(2(factor − 1)L(θ*)/h).
 
     Arguments:
         loss: a traceable function θ → scalar, or a problem.
@@ -103,8 +102,11 @@ def flatness(
         )
     level = factor * start
     rays = jnp.asarray(np.concatenate([-basis.T, basis.T]))
-    inside, outside = _brackets(loss, jnp.asarray(point), rays, jnp.asarray(level), jnp.asarray(width))
-    found = _crossings(loss, point, rays, level, np.asarray(inside), np.asarray(outside), precision)
+    found = np.asarray(
+        _crossings(
+            loss, jnp.asarray(point), rays, jnp.asarray(level), jnp.asarray(width), jnp.asarray(precision)
+        )
+    )
     left, right = np.split(found, 2)
     return Flatness(left + right, left, right, np.isfinite(left + right), level, float(factor))
 
@@ -116,46 +118,37 @@ def _along(loss: Any, point: Array, rays: Float[Array, "n P"], at: Float[Array, 
 
 
 @eqx.filter_jit
-def _brackets(loss: Any, point: Array, rays: Array, level: Array, width: Array) -> tuple[Array, Array]:
-    """The last distance below the level and the first one that is not; ∞ where there is none."""
+def _crossings(loss: Any, point: Array, rays: Array, level: Array, width: Array, precision: Array) -> Array:
+    """Distance of the nearest crossing on each ray; ∞ where there is none within the width."""
 
-    def wanted(carry):
+    def outside_at(distances: Array) -> Array:
+        return ~(_along(loss, point, rays, distances) < level)  # NaN counts as a wall
+
+    def reaching(carry):
         reach, _, outside = carry
         return (reach < width) & jnp.any(jnp.isinf(outside))
 
-    def advance(carry):
+    def reach_on(carry):
         reach, inside, outside = carry
         ahead = jnp.minimum(reach * _RATIO, width)
-        values = _along(loss, point, rays, jnp.full(len(rays), ahead))
-        open_ = jnp.isinf(outside)
-        crossed = open_ & ~(values < level)  # NaN counts as a wall
-        inside = jnp.where(open_ & ~crossed, ahead, inside)
-        return ahead, inside, jnp.where(crossed, ahead, outside)
+        crossed, still = outside_at(jnp.full(len(rays), ahead)), jnp.isinf(outside)
+        inside = jnp.where(still & ~crossed, ahead, inside)
+        return ahead, inside, jnp.where(still & crossed, ahead, outside)
 
-    first = jnp.minimum(jnp.asarray(_FIRST), width)
+    first = jnp.minimum(_FIRST, width) / _RATIO
     none = jnp.full(len(rays), jnp.inf)
-    return jax.lax.while_loop(wanted, advance, (first / _RATIO, jnp.zeros(len(rays)), none))[1:]
+    _, inside, outside = jax.lax.while_loop(reaching, reach_on, (first, jnp.zeros(len(rays)), none))
 
+    def wide(carry):
+        inside, outside = carry
+        gap = jnp.where(jnp.isfinite(outside), outside - inside, 0.0)
+        return jnp.any(gap > jnp.maximum(precision, 2 * _EPS) * outside + _TINY)
 
-def _crossings(loss, point, rays, level: float, inside, outside, tolerance: float) -> np.ndarray:
-    found = np.full(len(inside), np.inf)
-    crossed = np.flatnonzero(np.isfinite(outside))
-    if not crossed.size:
-        return found
-    at = np.ones(len(inside))
-    where = jnp.asarray(point)
+    def halve(carry):
+        inside, outside = carry
+        middle = jnp.where(jnp.isfinite(outside), 0.5 * (inside + outside), inside)
+        crossed = outside_at(middle)
+        return jnp.where(crossed, inside, middle), jnp.where(crossed, middle, outside)
 
-    def above(distance: np.ndarray, ray: np.ndarray) -> np.ndarray:
-        # Always all rays, so that the shrinking set of open ones compiles once.
-        at[ray] = distance
-        values = np.asarray(_along(loss, where, rays, jnp.asarray(at)))[ray] - level
-        return np.clip(np.nan_to_num(values, nan=_HUGE), -_HUGE, _HUGE)
-
-    root = elementwise.find_root(
-        above,
-        (inside[crossed], outside[crossed]),
-        args=(crossed,),
-        tolerances={"xrtol": tolerance, "xatol": 0.0},
-    )
-    found[crossed] = root.x
-    return found
+    inside, outside = jax.lax.while_loop(wide, halve, (inside, outside))
+    return 0.5 * (inside + outside)
