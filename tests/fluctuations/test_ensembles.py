@@ -80,6 +80,22 @@ def test_the_online_formula_agrees_with_a_short_simulation():
     assert str(found.status) == "stationary"
 
 
+def test_a_quadratic_with_known_noise_has_the_covariance_of_the_discrete_equation():
+    curvature, root = jnp.array([[2.0, 0.5], [0.5, 1.0]]), np.array([[1.0, 0.0], [0.8, 0.3]])
+
+    def draw(key, batch_size):
+        push = jax.random.normal(key, (batch_size, 2)) @ jnp.asarray(root).T
+        return push, jnp.zeros(batch_size)
+
+    risk = OnlineRisk(lambda theta, push, _: 0.5 * theta @ curvature @ theta + push @ theta, draw)
+    found = sgd_ensemble(
+        risk, np.zeros(2), rule(0.3, 2), members=400, steps=200, burn_in=40, every=4, key=jax.random.key(4)
+    )
+    truth = by_kronecker(np.asarray(curvature), root @ root.T, 0.3, 0.5)[0]
+    assert (np.abs(found.covariance - truth) < 3 * found.standard_error).all()
+    assert (np.diag(found.standard_error) < 0.03 * np.diag(truth)).all()
+
+
 def test_nothing_is_stationary_above_the_thresholds():
     high = online_gaussian_covariance(np.ones(40), label_variance=0.25, learning_rate=0.06)
     assert high.gain > 1

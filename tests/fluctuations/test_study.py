@@ -1,5 +1,7 @@
 """The lens on runs of studies, its options, and its figures."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
@@ -10,14 +12,20 @@ import pytest
 import thetadot as td
 from tests.oracles.sgd_moments import curvature_and_noise, linear_regression, random_pair
 from thetadot import fluctuations
+from thetadot.dynamics.wording import number
 from thetadot.fluctuations import (
     FluctuationsError,
+    NotAtMinimumWarning,
     NotStochasticError,
     Options,
+    UnsupportedRuleError,
     UnsupportedSamplingError,
     analyse,
     stationary_covariance,
 )
+from thetadot.report.lens_panels import lens_sections
+from thetadot.report.lens_record import Found
+from thetadot.report.series import Series
 
 X, Y, BEST = linear_regression(40, 6)
 LINEAR = td.EmpiricalRisk(td.linear([6, 1]), td.squared, X, Y[:, None])
@@ -31,8 +39,16 @@ def flow():
     )
 
 
-def test_after_a_flow_it_says_how_sgd_would_fluctuate(flow):
-    found = analyse(LINEAR, flow, Options(learning_rate=0.1, batch_size=4, **QUICK))
+@pytest.fixture(scope="module")
+def found(flow):
+    return analyse(
+        LINEAR,
+        flow,
+        Options(learning_rate=0.1, batch_size=4, **QUICK, fit={"min_points": 4, "min_decades": 0}),
+    )
+
+
+def test_after_a_flow_it_says_how_sgd_would_fluctuate(found):
     assert str(found.theory.status) == "stationary"
     assert found.predicted.shape == (4,)
     H, D = curvature_and_noise(X, Y, BEST)
@@ -43,13 +59,49 @@ def test_after_a_flow_it_says_how_sgd_would_fluctuate(flow):
     assert found.prediction_error < 0.3
     assert found.balance.lower_bound
     assert "detailed balance broken" in found.summary()
-    assert "too few to fit" in found.summary()
+    assert "ψ =" in found.summary()
     data = found.to_xarray()
     assert data.sizes["direction"] == 4
     assert data.attrs["theory_status"] == "stationary"
     assert "simulation_covariance" in data
     assert "fit_status" in data.attrs
     assert all(isinstance(value, (str, int, float)) for value in data.attrs.values())
+
+
+def test_the_report_draws_what_the_lens_found(found, flow):
+    def looked(result, number):
+        series = Series(flow, number, 0, f"rule {number}")
+        data = result.to_xarray()
+        stored = {key: "nan" if value != value else value for key, value in data.attrs.items()}
+        return Found("fluctuations", series, "done", result.summary(), data=data.assign_attrs(stored))
+
+    bare = dataclasses.replace(found, simulation=None, flatness=None, fit=None)
+    (section,) = lens_sections([looked(found, 0), looked(bare, 1)])
+    panels = {panel.name.removeprefix("lens-fluctuations-"): panel for panel in section.panels}
+    assert list(panels) == ["variance-curvature", "theory-simulation", "variance-width"]
+    assert all(panel.chart.x_label and panel.chart.y_label and panel.method for panel in panels.values())
+    curve = panels["variance-curvature"].chart
+    assert len(curve.lines) == 2
+    np.testing.assert_array_equal(curve.lines[1].x, found.curvatures)
+    np.testing.assert_array_equal(curve.lines[1].y, found.predicted)
+    (dots,) = curve.dots
+    variances = np.diag(found.simulation.covariance)
+    np.testing.assert_array_equal(dots.y, variances)
+    assert number(found.balance.defect) in panels["variance-curvature"].reading
+    assert "stationary state on 2 of 2 paths" in panels["variance-curvature"].reading
+    ratio = panels["theory-simulation"].chart
+    np.testing.assert_allclose(ratio.dots[0].y, variances / found.predicted)
+    band = 4 * np.diag(found.simulation.standard_error) / found.predicted
+    np.testing.assert_allclose(ratio.bands[0].high - ratio.bands[0].low, band)
+    width = panels["variance-width"]
+    end = width.chart.lines[0]
+    slope = np.diff(np.log(end.y)) / np.diff(np.log(end.x))
+    np.testing.assert_allclose(slope, -found.fit.exponent)
+    assert f"ψ = {number(found.fit.exponent)}" in width.reading
+    refused = dataclasses.replace(found, fit=fluctuations.variance_flatness([1.0, 2.0], [1.0, 2.0]))
+    (section,) = lens_sections([looked(refused, 0)])
+    assert "not enough to fit" in section.panels[-1].reading
+    assert not section.panels[-1].chart.lines
 
 
 def test_dense_theory_of_all_kinds_without_simulation(flow):
@@ -71,18 +123,15 @@ def test_a_flow_without_a_learning_rate_has_no_noise(flow):
 
 def test_mini_batch_runs_tell_their_own_rule():
     rule = td.MiniBatch(0.05, 4, jax.random.key(0))
-    path = td.descend(LINEAR, BEST, rule, 400, saves="steps", progress=False)
-    found = analyse(LINEAR, path, Options(**QUICK | {"members": 0}))
+    path = td.descend(LINEAR, BEST, rule, 8000, saves="steps", progress=False)
+    found = analyse(LINEAR, path, Options(**QUICK | {"members": 0}), rule=rule)
     assert found.theory.learning_rate == 0.05
     assert found.theory.noise_scale == pytest.approx(36 / (4 * 39))
     assert any("mean of the last" in note for note in found.notes)
-    given = analyse(LINEAR, path, Options(**QUICK | {"members": 0}), rule=rule)
-    np.testing.assert_array_equal(given.predicted, found.predicted)
-    passes = td.descend(
-        LINEAR, BEST, td.MiniBatch(0.05, 4, jax.random.key(0), epochs=True), 20, progress=False
-    )
     with pytest.raises(UnsupportedSamplingError, match="sgd_ensemble"):
-        analyse(LINEAR, passes, Options())
+        analyse(LINEAR, path, Options(), rule=td.MiniBatch(0.05, 4, jax.random.key(0), epochs=True))
+    with pytest.raises(UnsupportedRuleError, match="MiniBatch only"):
+        analyse(LINEAR, path, Options(), rule=td.GradientDescent(0.05))
 
 
 def test_what_the_lens_does_not_apply_to():
@@ -101,9 +150,9 @@ def test_a_network_away_from_its_minimum_is_reported_and_not_crashed():
     )
     path = td.descend(problem, problem.init(jax.random.key(2)), td.GradientDescent(0.1), 3, progress=False)
     options = Options(learning_rate=0.05, batch_size=4, **QUICK | {"members": 8, "steps": 40, "burn_in": 10})
-    found = analyse(problem, path, options)
+    with pytest.warns(NotAtMinimumWarning, match="not at a minimum"):
+        found = analyse(problem, path, options)
     assert str(found.theory.status) == "non_stationary"
-    assert any("not at a minimum" in note for note in found.notes)
     assert np.isnan(found.predicted).all()
     assert "non_stationary" in found.summary()
     found.to_xarray()

@@ -78,7 +78,7 @@ def test_the_layer_claims_fail_for_one_layer(monkeypatch):
 
 def test_the_simulated_claims_fail_for_wrong_formulas(monkeypatch):
     monkeypatch.setattr(
-        fluctuations, "simulated_second_layer", lambda workbench, rate, members: (1 + 10 * rate, 1e-3)
+        fluctuations, "simulated_second_layer", lambda workbench, rate, members: (1 + 30 * rate, 1e-3)
     )
     assert judged("… also").verdict is Verdict.FAILS
     monkeypatch.setattr(

@@ -97,7 +97,7 @@ def flatness(
     start = float(_along(loss, jnp.asarray(point), jnp.zeros((1, point.size)), jnp.zeros(1))[0])
     if not (math.isfinite(start) and start > 0):
         raise LevelError(
-            f"L(θ*) = {start:.3g}: a level relative to it does not exist; add a floor to the loss, "
+            f"L(θ*) = {start:.3g}: no level relative to it exists; add a floor to the loss, "
             "flatness(lambda theta: loss(theta) − loss(theta*) + floor, …), which makes the level absolute"
         )
     level = factor * start

@@ -43,36 +43,35 @@ class MomentMap:
         self.size = len(h)
         self.rate, self.scale = learning_rate, noise_scale
         self.jacobians = jacobians
-        self.h = h
         # 1 − (1−ηh_i)(1−ηh_j), over η.
         self.losses = h[:, None] + h[None, :] - learning_rate * h[:, None] * h[None, :]
 
-    def __call__(self, covariance: np.ndarray) -> np.ndarray:
-        """The second moments one step later, without the additive noise."""
-        return (1 - self.rate * self.losses) * covariance + self.rate**2 * self.scale * self.noise(covariance)
-
-    def noise(self, covariance: np.ndarray) -> np.ndarray:
-        """M(Σ)."""
-        return multiplicative_noise(self.jacobians, covariance)
+    def _loss(self, covariance: np.ndarray) -> np.ndarray:
+        """What second moments lose in one step without the additive noise, over η."""
+        return self.losses * covariance - self.rate * self.scale * multiplicative_noise(
+            self.jacobians, covariance
+        )
 
     def _operator(self, action: Any) -> LinearOperator:
-        size = self.size
+        shape = (self.size, self.size)
 
         def flat(vector: np.ndarray) -> np.ndarray:
-            matrix = vector.reshape(size, size)
-            return action(0.5 * (matrix + matrix.T)).ravel()
+            return action(vector.reshape(shape)).ravel()
 
-        return LinearOperator((size**2, size**2), matvec=flat, dtype=float)  # pyright: ignore[reportCallIssue]
+        return LinearOperator((self.size**2, self.size**2), matvec=flat, dtype=float)  # pyright: ignore[reportCallIssue]
 
-    def spectral_radius(self) -> float:
-        """The largest eigenvalue: below 1 iff second moments settle."""
-        operator = self._operator(self)
+    def slowest_decay(self) -> float:
+        """(1 − spectral radius)/η: second moments settle iff it is positive.
+
+        The map is completely positive, so its largest eigenvalue belongs to a covariance, not to a matrix without sign.
+        """
+        operator = self._operator(self._loss)
         if self.size <= _DENSE:
-            return float(np.linalg.eigvalsh(np.asarray(operator @ np.eye(self.size**2)))[-1])
+            return float(np.linalg.eigvalsh(np.asarray(operator @ np.eye(self.size**2)))[0])
         start = np.eye(self.size).ravel()
         try:
             return float(
-                eigsh(operator, 1, which="LA", v0=start, return_eigenvectors=False, maxiter=_MOST)[0]
+                eigsh(operator, 1, which="SA", v0=start, return_eigenvectors=False, maxiter=_MOST)[0]
             )
         except ArpackNoConvergence as error:
             raise FluctuationsError(
@@ -84,7 +83,7 @@ class MomentMap:
         weight = self.rate * self.scale
         if weight == 0 or not noise.any():
             return np.zeros_like(noise)
-        system = self._operator(lambda sigma: self.losses * sigma - weight * self.noise(sigma))
+        system = self._operator(self._loss)
         inverse = self._operator(lambda sigma: sigma / self.losses)
         right = (weight * noise).ravel()
         solution, missed = cg(system, right, x0=inverse @ right, rtol=_TOLERANCE, M=inverse, maxiter=_MOST)

@@ -76,9 +76,11 @@ class StationaryCovariance:
 
     def summary(self) -> str:
         """Status and main numbers in one line."""
-        head = f"{self.kind} covariance: {self.status}"
+        part = "" if self.directions is None else f" in {self.directions.shape[1]} leading directions"
+        head = f"{self.kind} covariance{part}: {self.status}"
         if self.status is StationaryStatus.NON_STATIONARY:
-            why = f"lowest curvature {number(self.lowest_curvature)}, spectral radius {number(self.spectral_radius, 6)}"
+            ends = f"{number(self.lowest_curvature)} to {number(self.curvatures[0])}"
+            why = f"curvatures from {ends}, spectral radius {number(self.spectral_radius, 6)}"
             return f"{head} ({why}), η·tr H = {number(self.rate_times_trace)}"
         parts = [
             head,
@@ -185,12 +187,13 @@ def stationary_covariance(
     flat = np.abs(values) <= floor
     U, h = axes[:, ~flat], values[~flat]
     status, frozen, growth = _null_space(D, axes[:, flat], eta**2 * nu)
-    radius = float(np.max((1 - eta * h) ** 2, initial=0.0))
+    radius, settles = float(np.max((1 - eta * h) ** 2, initial=0.0)), bool(np.all(eta * h < 2))
     E = U.T @ D @ U
     moments = None
     if jacobians is not None and h.size:
         moments = MomentMap(h, jacobians @ U, eta, nu)
-        radius = moments.spectral_radius()
+        decay = moments.slowest_decay()
+        radius, settles = 1 - eta * decay, decay > 0
     common: dict[str, Any] = {
         "kind": kind, "hessian": H, "noise": D, "curvatures": values[::-1].copy(), "frozen": frozen,
         "learning_rate": eta, "noise_scale": nu, "rate_times_trace": eta * float(np.trace(H)),
@@ -198,7 +201,7 @@ def stationary_covariance(
         "diffusion_rate": growth, "lowest_curvature": float(values[0]),
         "approximation": _approximation(H, jacobians),
     }  # fmt: skip
-    if radius >= 1 or (h < 0).any():
+    if not settles or (h < 0).any():
         return StationaryCovariance(
             covariance=np.full(H.shape, np.nan), status=StationaryStatus.NON_STATIONARY, residual=np.nan,
             excess_loss=np.nan, **common,
@@ -246,14 +249,13 @@ def _null_space(D: np.ndarray, null: np.ndarray, growth: float) -> tuple[Station
 
 
 def _residual(H, D, sigma, kind: str, eta: float, nu: float, jacobians) -> float:
-    """Of the equation as it is written, relative to its noise term."""
-    if kind == "continuum":
-        off, scale = H @ sigma + sigma @ H - eta * nu * D, eta * nu * np.linalg.norm(D)
-    else:
-        step = np.eye(len(H)) - eta * H
-        noise = D if jacobians is None else D + multiplicative_noise(jacobians, sigma)
-        off, scale = step @ sigma @ step + eta**2 * nu * noise - sigma, eta**2 * nu * np.linalg.norm(D)
-    return float(np.linalg.norm(off) / scale) if scale else float(np.linalg.norm(off))
+    """Of HΣ + ΣH [− ηHΣH] = ην(D [+ M(Σ)]), the equation over η, relative to ηνD."""
+    off, scale = H @ sigma + sigma @ H - eta * nu * D, eta * nu * float(np.linalg.norm(D))
+    if kind != "continuum":
+        off = off - eta * H @ sigma @ H
+    if jacobians is not None:
+        off = off - eta * nu * multiplicative_noise(jacobians, sigma)
+    return float(np.linalg.norm(off)) / (scale or 1.0)
 
 
 def _approximation(H: np.ndarray, jacobians: np.ndarray | None) -> str:

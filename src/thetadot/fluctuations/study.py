@@ -2,8 +2,6 @@
 
 import dataclasses
 import math
-import re
-import warnings
 from typing import Any, Literal
 
 import jax
@@ -18,8 +16,6 @@ from thetadot.fluctuations.ensemble import EnsembleFluctuations, sgd_ensemble
 from thetadot.fluctuations.errors import (
     FluctuationsError,
     LevelError,
-    NearInstabilityWarning,
-    NotAtMinimumWarning,
     NotStochasticError,
 )
 from thetadot.fluctuations.flatness import Flatness, flatness
@@ -28,6 +24,9 @@ from thetadot.fluctuations.sampling import require_independent
 from thetadot.fluctuations.stationary import StationaryCovariance, largest_curvature, stationary_covariance_of
 from thetadot.fluctuations.variance_flatness import VarianceFlatness, variance_flatness
 from thetadot.problems import Problem
+
+COMPARED = ("minibatch",)
+"""Comparison rules whose paths the lens looks at too."""
 
 _MOST_DIRECTIONS = 50
 
@@ -80,7 +79,7 @@ class FluctuationsResult:
 
     Attributes:
         theory, balance, simulation, flatness, fit: the parts.
-        directions (P, k): Hessian eigenvectors, in which simulation and widths are.
+        directions (P, k): Hessian eigenvectors, in which simulation and widths are. curvatures (k,): along them.
         predicted (k,): variances along them. relaxed (k,): directions that had time to settle in the simulation.
         notes: what was limited or left out, and why.
     """
@@ -91,6 +90,7 @@ class FluctuationsResult:
     flatness: Flatness | None
     fit: VarianceFlatness | None
     directions: Float[np.ndarray, "P k"]
+    curvatures: Float[np.ndarray, " k"]
     predicted: Float[np.ndarray, " k"]
     relaxed: np.ndarray
     notes: tuple[str, ...] = ()
@@ -117,7 +117,7 @@ class FluctuationsResult:
             parts.append(str(self.balance))
         if self.fit is not None:
             parts.append(str(self.fit))
-        return "; ".join([*parts, *self.notes])
+        return "; ".join(parts)
 
     def to_xarray(self):
         """All parts in one Dataset; names carry their part, dimensions `direction` and `parameter` are shared."""
@@ -127,15 +127,20 @@ class FluctuationsResult:
             {
                 "direction_vector": (("parameter", "direction"), self.directions, {"units": "1"}),
                 "predicted_variance": ("direction", self.predicted, {"units": "weight²"}),
+                "direction_curvature": ("direction", self.curvatures, {"units": "loss/weight²"}),
                 "relaxed": ("direction", self.relaxed.astype(int)),
             },
-            attrs={"summary": self.summary(), "notes": "; ".join(self.notes)},
+            attrs={
+                "summary": self.summary(),
+                "notes": "; ".join(self.notes),
+                "prediction_error": self.prediction_error,
+            },
         )
         for name in ("theory", "simulation", "flatness", "fit"):
             found = getattr(self, name)
             if found is None:
                 continue
-            data = found.to_xarray()
+            data = found.to_xarray().drop_vars("basis", errors="ignore")  # it is direction_vector
             own = [*data.variables, *(dim for dim in data.dims if dim not in data.variables)]
             shared = (
                 set()
@@ -165,7 +170,7 @@ def analyse(problem: Problem, path: Path, options: Options, *, rule: Any = None)
     Arguments:
         problem: what was trained; an `EmpiricalRisk`.
         path: the run. options: see `Options`.
-        rule: the learning rule of the run; without it mini-batch descent is read from the path.
+        rule: the learning rule of the run, None for a flow.
 
     Raises:
         NotStochasticError: a run without gradient noise, and no learning_rate to ask about.
@@ -180,22 +185,17 @@ def analyse(problem: Problem, path: Path, options: Options, *, rule: Any = None)
         raise FluctuationsError(
             f"{type(problem).__name__} has no samples, and so no gradient noise: pose the problem as EmpiricalRisk"
         )
-    plain = _rule(path, options, rule)
+    plain = _asked(path, options, rule)
     notes: list[str] = []
-    theta = _minimum(path, notes)
+    theta = _minimum(path, rule, notes)
     floor = options.flat * largest_curvature(problem, theta)
     leading = None if options.leading is None else min(options.leading, problem.size)
     if options.kind == "multiplicative" and leading is not None:
         notes.append("multiplicative noise couples all directions: dense")
         leading = None
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("always", NotAtMinimumWarning)
-        warnings.simplefilter("always", NearInstabilityWarning)
-        theory = stationary_covariance_of(
-            problem, theta, plain, kind=options.kind, leading=leading, tolerance=floor or None
-        )
-    notes += [str(warning.message) for warning in caught]
+    theory = stationary_covariance_of(
+        problem, theta, plain, kind=options.kind, leading=leading, tolerance=floor or None
+    )
     basis, curvatures, predicted = _directions(theory)
     balance = None
     if theory.status is not StationaryStatus.NON_STATIONARY:
@@ -218,9 +218,9 @@ def analyse(problem: Problem, path: Path, options: Options, *, rule: Any = None)
             kept = relaxed if simulation is not None else predicted > 0
             fit = variance_flatness(measured[kept], widths.widths[kept], **options.fit.model_dump())
         except LevelError as error:
-            notes.append(f"no widths: {error}")
+            notes.append("no widths: " + str(error).replace("; ", ", "))
     return FluctuationsResult(
-        theory, balance, simulation, widths, fit, basis, predicted, relaxed, tuple(notes)
+        theory, balance, simulation, widths, fit, basis, curvatures, predicted, relaxed, tuple(notes)
     )
 
 
@@ -234,40 +234,22 @@ def _directions(theory: StationaryCovariance) -> tuple[np.ndarray, np.ndarray, n
     return basis, values[keep].copy(), np.einsum("pk,pq,qk->k", basis, theory.covariance, basis)
 
 
-def _minimum(path: Path, notes: list[str]) -> Any:
-    if not str(path.info.get("method", "")).startswith("mini-batch"):
+def _minimum(path: Path, rule: Any, notes: list[str]) -> Any:
+    if not isinstance(rule, MiniBatch):
         return jnp.asarray(path.thetas[-1])
     later = path.thetas[len(path.thetas) // 2 :]
     notes.append(f"θ* is the mean of the last {len(later)} rows of the run")
     return jnp.asarray(later.mean(axis=0))
 
 
-def _rule(path: Path, options: Options, rule: Any) -> MiniBatch:
-    key = jax.random.key(options.seed)
+def _asked(path: Path, options: Options, rule: Any) -> MiniBatch:
+    """The mini-batch descent that the question is about."""
     if options.learning_rate is not None:
+        key = jax.random.key(options.seed)
         return MiniBatch(options.learning_rate, options.batch_size, key, replace=True)
     if rule is None:
-        rule = _rule_of(path, key)
-    if rule is None:
         raise NotStochasticError(
-            f"a run by {path.info.get('method', 'an unknown rule')} has no gradient noise: set "
-            "lenses.fluctuations.learning_rate (and batch_size) to ask how SGD would fluctuate around its end"
+            f"{path.info.get('method', 'a run of unknown rule')}: no gradient noise is known of; set learning_rate and "
+            "batch_size to ask how SGD would fluctuate around its end, or give rule=… of a run of mini-batch descent"
         )
     return require_independent(rule)
-
-
-def _rule_of(path: Path, key: Any) -> MiniBatch | None:
-    """Mini-batch descent from the words and the state of a path, None for other runs."""
-    words = str(path.info.get("method", ""))
-    found = re.match(r"mini-batch descent, learning rate .*, batches of (\d+)(.*)", words)
-    if found is None:
-        return None
-    # The rule's arrays in the order of its fields: the learning rate, then the key.
-    rate = None if path.state is None else path.state.arrays.get("rule.0")
-    if rate is None or np.shape(rate) != () or "scheduled" in words:
-        raise FluctuationsError(
-            f"the learning rate of {words!r} cannot be read from the path: give rule=…, or set learning_rate"
-        )
-    return MiniBatch(
-        float(rate), int(found[1]), key, replace="with replacement" in found[2], epochs="passes" in found[2]
-    )

@@ -62,7 +62,7 @@ class VarianceFlatness:
         low, high = self.interval
         attrs = {
             name: getattr(self, name)
-            for name in ["exponent", "least_squares", "points", "dropped", "decades"]
+            for name in ["exponent", "intercept", "least_squares", "points", "dropped", "decades"]
         }
         return xarray.Dataset(
             {
@@ -109,9 +109,9 @@ def variance_flatness(
         status = FitStatus.TOO_NARROW
     exponent = low = high = straight = intercept = float("nan")
     if status is FitStatus.FITTED:
-        slope, height, least_slope, most_slope = theilslopes(np.log(y), np.log(x), alpha=confidence)
-        exponent, low, high = -float(slope), -float(most_slope), -float(least_slope)
-        intercept = float(height)
+        found = np.asarray(theilslopes(np.log(y), np.log(x), alpha=confidence), float)
+        slope, intercept, least_slope, most_slope = found.tolist()
+        exponent, low, high = -slope, -most_slope, -least_slope
         straight = -float(np.polyfit(np.log(x), np.log(y), 1)[0])
     return VarianceFlatness(
         exponent, (low, high), straight, int(x.size), int((~good).sum()), decades, status, x, y, intercept

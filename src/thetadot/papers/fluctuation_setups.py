@@ -163,5 +163,5 @@ def simulated_one_layer(
     risk = _gaussian(np.zeros(5), np.array(ENERGIES), 0)
     rule = MiniBatch(learning_rate, batch_size, jax.random.key(0))
     return sgd_ensemble(
-        risk, np.zeros(5), rule, members=members, steps=steps, burn_in=2000, every=25, key=jax.random.key(3)
+        risk, np.zeros(5), rule, members=members, steps=steps, burn_in=1200, every=25, key=jax.random.key(3)
     )
