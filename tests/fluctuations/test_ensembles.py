@@ -96,7 +96,7 @@ def test_a_quadratic_with_known_noise_has_the_covariance_of_the_discrete_equatio
     assert (np.diag(found.standard_error) < 0.03 * np.diag(truth)).all()
 
 
-def test_nothing_is_stationary_above_the_thresholds():
+def test_the_online_formula_knows_its_thresholds():
     high = online_gaussian_covariance(np.ones(40), label_variance=0.25, learning_rate=0.06)
     assert high.gain > 1
     assert str(high.status) == "non_stationary"
@@ -108,31 +108,20 @@ def test_nothing_is_stationary_above_the_thresholds():
     frozen = online_gaussian_covariance([1.0, 0.0], label_variance=0.25, learning_rate=0.1)
     assert str(frozen.status) == "frozen"
     assert frozen.variances[1] == 0
-    found = sgd_ensemble(
-        gaussian(np.ones(40)), np.zeros(40), rule(0.06, 1), members=32, steps=600, burn_in=100, every=10,
-        directions=np.eye(40)[:, :2], key=jax.random.key(0),
-    )  # fmt: skip
-    assert str(found.status) != "stationary"
 
 
-def test_tails_without_a_variance_are_not_called_stationary():
-    # κ = η/(2 − 2η) = 1.5: single runs come back, but E δ² grows without end.
-    assert online_gaussian_covariance([1.0], label_variance=0.25, learning_rate=0.75).gain == pytest.approx(
-        1.5
-    )
+@pytest.mark.parametrize("rate", [0.75, 1.05])
+def test_above_the_thresholds_no_simulation_is_called_stationary(rate):
+    # κ = η/(2 − 2η) = 1.5: single runs come back, but E δ² grows without end. Then ηc(1 + 1/S) = 2.1.
+    theory = online_gaussian_covariance([1.0], label_variance=0.25, learning_rate=rate)
+    assert theory.gain == (pytest.approx(1.5) if rate == 0.75 else np.inf)
+    assert str(theory.status) == "non_stationary"
     found = sgd_ensemble(
-        gaussian([1.0]), np.zeros(1), rule(0.75, 1), members=4000, steps=300, burn_in=200, every=10,
+        gaussian([1.0]), np.zeros(1), rule(rate, 1), members=4000, steps=300, burn_in=200, every=10,
         key=jax.random.key(0),
     )  # fmt: skip
     assert found.tail_exponent < 1
     assert str(found.status) == "drifting"
-
-
-def test_runs_beyond_all_numbers_are_diverged():
-    found = sgd_ensemble(
-        LINEAR, BEST, rule(50.0, 2), members=4, steps=400, burn_in=100, every=10, key=jax.random.key(0)
-    )
-    assert str(found.status) == "diverged"
 
 
 SETTLED = {"members": 400, "steps": 300, "burn_in": 100, "every": 4}
@@ -157,6 +146,18 @@ def test_an_ensemble_on_data_agrees_with_the_exact_second_moments():
     assert "stationary" in str(found)
 
 
+def test_runs_beyond_all_numbers_are_diverged():
+    found = sgd_ensemble(LINEAR, BEST, rule(50.0, 3, replace=False), key=jax.random.key(0), **SETTLED)
+    assert str(found.status) == "diverged"
+
+
+def test_a_start_far_from_the_minimum_is_drifting():
+    given = SETTLED | {"steps": 60, "burn_in": 0, "every": 2}
+    found = sgd_ensemble(LINEAR, BEST + 5.0, rule(0.02, 3, replace=False), key=jax.random.key(1), **given)
+    assert str(found.status) == "drifting"
+    assert np.linalg.norm(found.drift) > 1e-2
+
+
 def test_coordinates_along_directions_are_those_of_the_whole():
     few = {"members": 5, "steps": 40, "burn_in": 8, "every": 4, "key": jax.random.key(1)}
     V = np.array([[0.6], [0.8]])
@@ -179,14 +180,6 @@ def test_the_covariance_is_that_of_members_run_one_by_one():
     truth = np.mean([np.cov(rows[:, k].T) for k in range(2)], axis=0)
     np.testing.assert_allclose(found.covariance, truth, rtol=1e-9)
     np.testing.assert_allclose(found.mean, rows.mean(axis=(0, 1)), rtol=1e-12)
-
-
-def test_a_start_far_from_the_minimum_is_drifting():
-    found = sgd_ensemble(
-        LINEAR, BEST + 5.0, rule(0.02, 3), members=40, steps=60, every=2, key=jax.random.key(1)
-    )
-    assert str(found.status) == "drifting"
-    assert np.linalg.norm(found.drift) > 1e-2
 
 
 def test_rules_without_chance_do_not_scatter():

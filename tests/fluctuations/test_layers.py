@@ -53,7 +53,8 @@ def test_the_jacobian_of_deep_linear_networks_equals_automatic_differentiation(w
             out = matrix @ out
         return out.ravel()
 
-    parts = jax.jacfwd(product, argnums=tuple(range(len(layers))))(*map(jnp.asarray, layers))
+    jacobian = jax.jit(jax.jacfwd(product, argnums=tuple(range(len(layers)))))
+    parts = jacobian(*map(jnp.asarray, layers))
     truth = np.concatenate([np.asarray(part).reshape(part.shape[0], -1) for part in parts], axis=1)
     np.testing.assert_allclose(linear_layer_jacobian(layers), truth, atol=1e-12 * np.abs(truth).max())
 

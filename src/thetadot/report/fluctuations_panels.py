@@ -41,24 +41,21 @@ def _chart(title: str, x: str, y: str, shown: Sequence[Found], logs: bool, **mor
     return Chart(title, x, y, logs, logs, colours=rule_names(series), dashes=member_names(series), **more)
 
 
-def _dots(one: Found, x: np.ndarray, y: np.ndarray, text: str) -> Dots:
+def _dots(one: Found, x: np.ndarray, y: np.ndarray, text: str, shape: str = "end") -> Dots:
     names = tuple(f"{text}, direction {k + 1}, {one.series.name}: {number(v)}" for k, v in enumerate(y))
-    return Dots(x, y, names, "end", one.series.rule)
+    return Dots(x, y, names, shape, one.series.rule)
 
 
 def _curvature(found: Sequence[Found]) -> Iterator[Panel]:
     known = with_data(found, "predicted_variance", drawn=False)
     shown = [one for one in known if one.drawn]
-    lines = [
-        one.line(_array(one, "direction_curvature"), _array(one, "predicted_variance"), "predicted")
-        for one in shown
-    ]
-    dots = [
-        _dots(one, _array(one, "direction_curvature"), variances, "simulated")
-        for one in shown
-        if (variances := _simulated(one)) is not None
-    ]
-    if not lines and not dots:
+    dots = []
+    for one in shown:
+        curvatures, simulated = _array(one, "direction_curvature"), _simulated(one)
+        dots.append(_dots(one, curvatures, _array(one, "predicted_variance"), "predicted", "start"))
+        if simulated is not None:
+            dots.append(_dots(one, curvatures, simulated, "simulated"))
+    if not dots:
         return
     defects = [_number(one, "balance_defect") for one in known]
     rates = [_number(one, "entropy_production") for one in known]
@@ -72,12 +69,12 @@ def _curvature(found: Sequence[Found]) -> Iterator[Panel]:
     reading = " ".join(filter(None, parts))
     method = (
         "Curvature and gradient noise at the end of the run give the variance of the weights under SGD along each "
-        "Hessian eigenvector (line); dots are a simulated ensemble. Where the noise is proportional to the curvature, "
-        "the line is level. The measure of broken balance is ‖HD − DH‖/‖HD‖."
+        "Hessian eigenvector (rings); dots are a simulated ensemble. Where the noise is proportional to the curvature, "
+        "all variances are equal. The measure of broken balance is ‖HD − DH‖/‖HD‖."
     )
     chart = _chart(
         "Variance of the weights and curvature", "curvature (loss/weight²)", "variance (weight²)", shown, True,
-        lines=tuple(lines), dots=tuple(dots),
+        dots=tuple(dots),
     )  # fmt: skip
     yield Panel("variance-curvature", chart, reading, method)
 
@@ -91,7 +88,7 @@ def _ratio(found: Sequence[Found]) -> Iterator[Panel]:
     shown = [one for one in known if one.drawn]
     if not shown:
         return
-    dots, bands = [], []
+    dots, bands = [], {}
     for one in shown:
         predicted, relaxed = _array(one, "predicted_variance"), _array(one, "relaxed").astype(bool)
         settled = relaxed & (predicted > 0)
@@ -99,26 +96,17 @@ def _ratio(found: Sequence[Found]) -> Iterator[Panel]:
         ratio = np.diag(_array(one, "simulation_covariance"))[settled] / predicted[settled]
         error = 2 * np.diag(_array(one, "simulation_standard_error"))[settled] / predicted[settled]
         dots.append(_dots(one, place, ratio, "simulated over predicted"))
-        bands.append(
-            Band(
-                place,
-                ratio - error,
-                ratio + error,
-                f"two standard errors, {one.series.name}",
-                one.series.rule,
-            )
-        )
+        name = f"two standard errors, {one.series.name}"
+        bands.setdefault(one.series.rule, Band(place, ratio - error, ratio + error, name, one.series.rule))
     off = [_number(one, "prediction_error") for one in known]
-    rate = [_number(one, "theory_rate_times_trace") for one in known]
     reading = spread(known, "Median error of the predicted variance", off)
-    reading = f"{reading} {spread(known, 'η·tr H, the size of what theory leaves out', rate)}".strip()
     method = (
         "One dot per Hessian eigenvector that had time to settle, sharpest first; the band is two standard errors of "
-        "the simulation. Dots on 1 mean that curvature and gradient noise explain the fluctuations."
+        "the simulation (of one member). Dots on 1 mean that curvature and gradient noise explain the fluctuations."
     )
     chart = _chart(
         "Simulated over predicted variance", "Hessian eigenvector", "simulated / predicted variance", shown, False,
-        dots=tuple(dots), bands=tuple(bands), whole_x=True, levels=(Level(1.0, "theory", 5),),
+        dots=tuple(dots), bands=tuple(bands.values()), whole_x=True, levels=(Level(1.0, "theory", 5),),
     )  # fmt: skip
     yield Panel("theory-simulation", chart, reading, method)
 
@@ -130,7 +118,7 @@ def _width(found: Sequence[Found]) -> Iterator[Panel]:
     if not dots:
         return
     lines = [line for one in shown if (line := _power(one)) is not None]
-    reading = " ".join(dict.fromkeys(_said(one) for one in known))
+    reading = _said(known[0]) if len(known) == 1 else _said_of_all(known)
     method = (
         "Distance along each eigenvector over which the loss rises by the factor asked for, both sides together, "
         "against the variance. Falling: flat directions vary less (ψ > 0). The exponent is the median of all slopes; "
@@ -161,3 +149,17 @@ def _said(one: Found) -> str:
         return f"{words}: not enough to fit an exponent."
     low, high = _number(one, "fit_interval_low"), _number(one, "fit_interval_high")
     return f"{words}: ψ = {number(_number(one, 'fit_exponent'))} [{number(low)}, {number(high)}]."
+
+
+def _said_of_all(known: Sequence[Found]) -> str:
+    """The fits of several paths."""
+    fitted = [one for one in known if one.attributes.get("fit_status") == "fitted"]
+    exponents = spread(fitted, "ψ", [_number(one, "fit_exponent") for one in fitted])
+    within = sum(_number(one, "fit_interval_low") <= 0 <= _number(one, "fit_interval_high") for one in fitted)
+    parts = [
+        f"An exponent is fitted on {len(fitted)} of {count(len(known), 'path')}.",
+        exponents,
+        f"Its interval holds 0 on {within} of them." if fitted else "",
+        spread(known, "Widths span", [_number(one, "fit_decades") for one in known], "decades"),
+    ]
+    return " ".join(filter(None, parts))
