@@ -1,8 +1,8 @@
 """Stationary covariances, simulated ensembles and gradient noise: seconds, beside code by hand.
 
 Peers: `scipy.linalg.solve_continuous_lyapunov`; SGD written in vectorised NumPy for the one model; one PyTorch loop per
-chain (left out where torch is missing); a loop over samples for their gradients. Medians of three, one process; answers
-of both sides are compared before their times. Times on a shared machine are noise.
+chain (left out where torch is missing); a loop over samples for their gradients. Processor seconds of one process,
+medians of three, so that a busy machine says little about them; answers of both sides stand beside their times.
 
     OMP_NUM_THREADS=1 XLA_FLAGS=--xla_cpu_multi_thread_eigen=false python benchmarks/fluctuations.py [--small]
 """
@@ -28,13 +28,13 @@ from thetadot.fluctuations import (
 )
 
 
-def seconds(call: Callable[[], Any], repeats: int = 3) -> tuple[float, Any]:
-    """Median wall-clock seconds, and what the call returned; a first call warms up."""
-    found, times = call(), []
+def seconds(call: Callable[[], Any], repeats: int = 3, warm: bool = True) -> tuple[float, Any]:
+    """Median processor seconds, and what the call returned; a first call warms up what compiles."""
+    found, times = call() if warm else None, []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = time.process_time()
         found = call()
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     return statistics.median(times), found
 
 
@@ -60,7 +60,9 @@ def lyapunov(sizes: Iterable[int]) -> Iterable[list]:
         ours, found = seconds(
             lambda H=H, D=D: stationary_covariance(H, D, learning_rate=1e-3, batch_size=1, kind="continuum")
         )
-        theirs, truth = seconds(lambda H=H, D=D: scipy.linalg.solve_continuous_lyapunov(H, 1e-3 * D), 1)
+        theirs, truth = seconds(
+            lambda H=H, D=D: scipy.linalg.solve_continuous_lyapunov(H, 1e-3 * D), 1, False
+        )
         off = float(np.abs(found.covariance - truth).max() / np.abs(truth).max())
         yield [size, ours, theirs, theirs / ours, off]
 
@@ -92,7 +94,7 @@ def by_torch(x, y, best, rate: float, batch: int, members: int, steps: int) -> f
     except ImportError:
         return None
     inputs, labels = torch.tensor(x), torch.tensor(y)
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(members):
         theta = torch.tensor(best, requires_grad=True)
         for _ in range(steps):
@@ -102,7 +104,7 @@ def by_torch(x, y, best, rate: float, batch: int, members: int, steps: int) -> f
             with torch.no_grad():
                 theta -= rate * theta.grad
                 theta.grad = None
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def ensembles(members: int, steps: int) -> Iterable[list]:
@@ -116,7 +118,7 @@ def ensembles(members: int, steps: int) -> Iterable[list]:
             problem, best, rule, members=members, steps=steps, burn_in=steps - 2, every=1, key=key
         )
     )
-    numpy, truth = seconds(lambda: by_numpy(x, y, best, 0.05, 8, members, steps), 1)
+    numpy, truth = seconds(lambda: by_numpy(x, y, best, 0.05, 8, members, steps), 1, False)
     yield ["thetadot", ours * each, 1.0, float(np.trace(found.covariance))]
     yield ["NumPy, this model only", numpy * each, numpy / ours, float(np.trace(truth))]
     chains, length = 2, min(steps, 500)
@@ -126,6 +128,20 @@ def ensembles(members: int, steps: int) -> Iterable[list]:
     else:
         per_step = torch * 1e6 / (chains * length)
         yield ["PyTorch, a loop per chain", per_step, per_step / (ours * each), "–"]
+
+
+def crowds(sizes: Iterable[tuple[int, int]], steps: int) -> Iterable[list]:
+    """The same for other numbers of samples and members."""
+    for samples, members in sizes:
+        x, y, best = regression(samples, 5)
+        problem = td.EmpiricalRisk(td.linear([5, 1]), td.squared, x, y[:, None])
+        rule, key = td.MiniBatch(0.05, 8, jax.random.key(0), replace=True), jax.random.key(1)
+        took, _ = seconds(
+            lambda problem=problem, best=best, rule=rule, key=key, members=members: sgd_ensemble(
+                problem, best, rule, members=members, steps=steps, burn_in=steps - 2, every=1, key=key
+            )
+        )
+        yield [samples, members, took, 1e6 * took / (members * steps)]
 
 
 def online(members: int, steps: int) -> Iterable[list]:
@@ -146,7 +162,7 @@ def online(members: int, steps: int) -> Iterable[list]:
             theta = theta - 0.05 * off[:, None] * drawn[:, 1:]
         return np.cov(theta.T)
 
-    numpy, truth = seconds(by_hand, 1)
+    numpy, truth = seconds(by_hand, 1, False)
     yield ["NumPy", numpy * each, 1.0, float(np.trace(truth))]
     for generator in ("threefry2x32", "rbg", "unsafe_rbg"):
         rule = td.MiniBatch(0.05, 1, jax.random.key(0))
@@ -208,6 +224,11 @@ def main() -> None:
         "SGD ensemble, n = 5, S = 8, N = 1000, 2000 members (µs per member and step)",
         ["", "µs", "over thetadot", "tr Σ"],
         ensembles(2000, 200 if small else 1000),
+    )
+    table(
+        "SGD ensemble: growth with samples and members, n = 5, S = 8",
+        ["N", "members", "seconds", "µs per member and step"],
+        crowds([(100, 2000), (100_000, 2000), (1000, 200), (1000, 20_000)], 50 if small else 200),
     )
     table(
         "Fresh Gaussian draws, n = 5, S = 1, 2000 members (µs per member and step)",

@@ -214,6 +214,19 @@ def test_no_stationary_state_at_a_saddle_or_above_the_critical_rate():
     assert 0 < np.sum(radii >= 1) < 19
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_directions_that_settle_after_very_many_steps_are_stationary(kind):
+    # ηh = 1e-16: (1 − ηh)² rounds to 1.
+    h = np.array([1.0, 1e-13])
+    rows = np.diag(np.sqrt(2 * h)) if kind == "multiplicative" else None
+    found = stationary_covariance(
+        np.diag(h), np.diag(h), learning_rate=1e-3, batch_size=1, kind=kind, sample_jacobians=rows
+    )
+    assert str(found.status) == "stationary"
+    np.testing.assert_allclose(np.diag(found.covariance), 1e-3 / 2, rtol=2e-3)
+    assert found.residual < 1e-12
+
+
 def test_near_the_critical_rate_it_warns():
     with pytest.warns(fluctuations.NearInstabilityWarning, match="close to instability"):
         stationary_covariance(np.eye(2), np.eye(2), learning_rate=1.9999, batch_size=1)

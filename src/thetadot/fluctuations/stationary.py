@@ -47,7 +47,8 @@ class StationaryCovariance:
         spectral_radius: of the map of second moments on range(H); stationary below 1.
         residual: of the equation, relative to the noise term.
         excess_loss: ½ tr(HΣ).
-        learning_rate, noise_scale: η and ν. rate_times_trace: η·tr H, the relative size of second-order effects.
+        learning_rate, noise_scale: η and ν.
+        rate_times_trace: η·tr H (of the block), the relative size of second-order effects.
         directions (P, k): the leading Hessian eigenvectors, if only their block was asked for.
         gradient_ratio: ‖∇L‖/√(tr D/N); None where no problem was given. lowest_curvature: least eigenvalue of H.
         approximation: what is not exact about the kind here, in words; "" if nothing.
@@ -78,15 +79,16 @@ class StationaryCovariance:
         """Status and main numbers in one line."""
         part = "" if self.directions is None else f" in {self.directions.shape[1]} leading directions"
         head = f"{self.kind} covariance{part}: {self.status}"
+        small = f"η·tr H{' of these' if part else ''} = {number(self.rate_times_trace)}"
         if self.status is StationaryStatus.NON_STATIONARY:
             ends = f"{number(self.lowest_curvature)} to {number(self.curvatures[0])}"
             why = f"curvatures from {ends}, spectral radius {number(self.spectral_radius, 6)}"
-            return f"{head} ({why}), η·tr H = {number(self.rate_times_trace)}"
+            return f"{head} ({why}), {small}"
         parts = [
             head,
             f"tr Σ = {number(np.trace(self.covariance))}",
             f"excess loss {number(self.excess_loss)}",
-            f"η·tr H = {number(self.rate_times_trace)}",
+            small,
         ]
         if self.status is StationaryStatus.DIFFUSING:
             parts.append(f"variance grows by up to {number(self.diffusion_rate)} per step in the null space")
@@ -216,7 +218,7 @@ def stationary_covariance(
     return StationaryCovariance(
         covariance=covariance,
         status=status,
-        residual=_residual(H, U @ E @ U.T, covariance, kind, eta, nu, jacobians),
+        residual=_residual(H, U @ E @ U.T if flat.any() else D, covariance, kind, eta, nu, jacobians),
         excess_loss=0.5 * float(np.sum(H * covariance)),
         **common,
     )
@@ -250,9 +252,10 @@ def _null_space(D: np.ndarray, null: np.ndarray, growth: float) -> tuple[Station
 
 def _residual(H, D, sigma, kind: str, eta: float, nu: float, jacobians) -> float:
     """Of HΣ + ΣH [− ηHΣH] = ην(D [+ M(Σ)]), the equation over η, relative to ηνD."""
-    off, scale = H @ sigma + sigma @ H - eta * nu * D, eta * nu * float(np.linalg.norm(D))
+    half, scale = H @ sigma, eta * nu * float(np.linalg.norm(D))
+    off = half + half.T - eta * nu * D
     if kind != "continuum":
-        off = off - eta * H @ sigma @ H
+        off = off - eta * half @ H
     if jacobians is not None:
         off = off - eta * nu * multiplicative_noise(jacobians, sigma)
     return float(np.linalg.norm(off)) / (scale or 1.0)
