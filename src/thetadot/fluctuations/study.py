@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from thetadot.dynamics import MiniBatch, Path
 from thetadot.fluctuations.balance import DetailedBalance, detailed_balance
+from thetadot.fluctuations.curvature import largest_curvature
 from thetadot.fluctuations.ensemble import EnsembleFluctuations, sgd_ensemble
 from thetadot.fluctuations.errors import (
     FluctuationsError,
@@ -21,7 +22,7 @@ from thetadot.fluctuations.errors import (
 from thetadot.fluctuations.flatness import Flatness, flatness
 from thetadot.fluctuations.online import StationaryStatus
 from thetadot.fluctuations.sampling import require_independent
-from thetadot.fluctuations.stationary import StationaryCovariance, largest_curvature, stationary_covariance_of
+from thetadot.fluctuations.stationary import StationaryCovariance, stationary_covariance_of
 from thetadot.fluctuations.variance_flatness import VarianceFlatness, variance_flatness
 from thetadot.problems import Problem
 
@@ -59,7 +60,7 @@ class Options(BaseModel):
     kind: Literal["continuum", "discrete", "multiplicative"] = Field("discrete", description="which theory")
     leading: int | None = Field(20, ge=1, description="leading Hessian directions only; null: dense")
     flat: float = Field(
-        1e-3,
+        1e-6,
         ge=0,
         lt=1,
         description="curvatures up to this fraction of the largest, of either sign, count as flat",
