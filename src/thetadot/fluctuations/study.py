@@ -70,7 +70,7 @@ class Options(BaseModel):
     burn_in: int = Field(500, ge=0, description="steps that are not recorded")
     every: int = Field(10, ge=1, description="steps between records")
     flatness: FlatnessOptions | None = Field(default_factory=FlatnessOptions, description="null: no widths")  # pyright: ignore[reportArgumentType]
-    fit: FitOptions = Field(default_factory=FitOptions)  # pyright: ignore[reportArgumentType]
+    fit: FitOptions = Field(default_factory=FitOptions, description="the exponent of variance against width")  # pyright: ignore[reportArgumentType]
     seed: int = Field(0, ge=0, description="of the simulation")
 
 
@@ -164,9 +164,9 @@ class FluctuationsResult:
 def analyse(problem: Problem, path: Path, options: Options, *, rule: Any = None) -> FluctuationsResult:
     """How SGD fluctuates where a run has ended: theory, balance, simulation, widths and their exponent.
 
-    A run of mini-batch descent tells its own learning rate and batches, and θ* is the mean of its later half. After
-    any other run (gradient flow, descent) the question is how SGD would fluctuate around its end: then `learning_rate`
-    must be given.
+    A run of mini-batch descent tells its own learning rate and batches, and θ* is the mean of the rows of its second
+    half. After any other run (gradient flow, descent) the question is how SGD would fluctuate around its end: then
+    `learning_rate` must be given.
 
     Arguments:
         problem: what was trained; an `EmpiricalRisk`.
@@ -238,8 +238,8 @@ def _directions(theory: StationaryCovariance) -> tuple[np.ndarray, np.ndarray, n
 def _minimum(path: Path, rule: Any, notes: list[str]) -> Any:
     if not isinstance(rule, MiniBatch):
         return jnp.asarray(path.thetas[-1])
-    later = path.thetas[len(path.thetas) // 2 :]
-    notes.append(f"θ* is the mean of the last {len(later)} rows of the run")
+    later = path.thetas[path.ts >= path.ts[-1] / 2]  # by time: rows may be spaced as a logarithm
+    notes.append(f"θ* is the mean of {len(later)} rows, those of the second half of the run")
     return jnp.asarray(later.mean(axis=0))
 
 
