@@ -223,7 +223,8 @@ def stopping_after(commits):
     class Stopping(runner.Work):
         def ended(self):
             done = sum(record.commits for record in self.writer.manifest.series.values() if record)
-            self.stop.requested = done >= commits
+            if done >= commits:
+                self.stop.request()
             return super().ended()
 
     return Stopping

@@ -1,6 +1,7 @@
 """What makes two runs the same run: the configuration with defaults filled in, the files it names, the
 version."""
 
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -55,8 +56,14 @@ def configuration_hash(spec: StudySpec, origin: Origin) -> str:
         here = data
         for part in parents:
             here = here[part]
-        here[last] = hashlib.sha256(file.read_bytes()).hexdigest()
+        found = file.stat()
+        here[last] = _digest(file, found.st_mtime_ns, found.st_size)
     return hashlib.sha256(canonical(data).encode()).hexdigest()
+
+
+@functools.cache
+def _digest(file: Path, changed: int, size: int) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def canonical(data: Any) -> str:

@@ -22,7 +22,7 @@ from thetadot.studies.arrays import Column, array_metadata, changes, checksum, g
 from thetadot.studies.durable import append_line, make_directory, refusal, replace_file, sync_directory
 from thetadot.studies.errors import StoreError, WritingError
 from thetadot.studies.lens_records import DONE, LensRecord
-from thetadot.studies.lock import LOCK_FILE, writing
+from thetadot.studies.lock import LOCK_FILE, check_ours, writing
 from thetadot.studies.manifest import MANIFEST_FILE, Manifest, SeriesRecord, read_manifest, write_manifest
 from thetadot.studies.records import columns, pack_state
 from thetadot.studies.view import DATA, series_attributes
@@ -142,6 +142,7 @@ class RunWriter:
             append_line(self.directory / LOG_FILE, json.dumps({"at": stamp, "event": event, **fields}))
 
     def _replace_manifest(self, manifest: Manifest) -> None:
+        check_ours(self.directory)
         write_manifest(self.directory, manifest)
         self.manifest = manifest
 
