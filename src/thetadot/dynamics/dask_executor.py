@@ -64,7 +64,7 @@ class DaskExecutor:
         threads, looks = self._threads(), 0
         try:
             while waiting or out:
-                if tick is not None and not tick(min(len(out), threads)):
+                if tick is not None and not tick(min(len(out), threads), sum(tried)):
                     waiting.clear()
                     out = self._recalled(out)
                     if not out:

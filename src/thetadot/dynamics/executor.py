@@ -14,7 +14,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import cloudpickle
 
@@ -22,7 +22,7 @@ from thetadot.errors import ThetadotError
 
 LOOK_SECONDS = 0.25
 _PATIENCE = 30.0
-Tick = Callable[[int], bool]
+Tick = Callable[[int, int], bool]
 
 
 class WorkerLostError(ThetadotError):
@@ -52,6 +52,7 @@ class Lost:
     reason: str
 
 
+@runtime_checkable
 class Executor(Protocol):
     """Runs functions on argument tuples over workers."""
 
@@ -74,7 +75,8 @@ class Executor(Protocol):
             function, arguments: pickled by cloudpickle.
             attempts: how often a piece is handed out if its workers die, before `Lost` is yielded in place of its
                 result; None raises `WorkerLostError` at the first death.
-            tick: called a few times a second with the number of pieces that workers have; False hands out no more.
+            tick: called a few times a second with the number of pieces that workers have, and of attempts that were
+                lost with their workers so far; False hands out no more.
         """
         ...
 
@@ -127,7 +129,7 @@ class InProcess:
     ) -> Iterator[tuple[int, Any]]:
         """See `Executor.run`; `attempts` has no meaning here."""
         for index, argument in enumerate(arguments):
-            if tick is not None and not tick(1):
+            if tick is not None and not tick(1, 0):
                 return
             yield index, function(*argument)
 
@@ -165,7 +167,7 @@ class Processes:
         try:
             while waiting or any(worker.index is not None for worker in team):
                 busy = sum(worker.index is not None for worker in team)
-                if tick is not None and not tick(busy):
+                if tick is not None and not tick(busy, sum(tried)):
                     waiting.clear()
                 self._hand_out(team, waiting, function, arguments)
                 working = {worker.connection: worker for worker in team if worker.index is not None}

@@ -3,6 +3,8 @@
 import contextlib
 import importlib.util
 import json
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path as FilePath
 from typing import Any
@@ -98,9 +100,31 @@ def _local(workers: int) -> Iterator[Any]:
     from distributed import Client, LocalCluster
 
     # A worker that dies is reported by us, once, and started again by its nanny.
-    quiet = {"distributed.admin.log-length": 0, "distributed.worker.multiprocessing-method": "spawn"}
-    with dask.config.set(quiet), LocalCluster(
-        n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0,
-        silence_logs=logging.CRITICAL,
-    ) as cluster, Client(cluster, set_as_default=False) as client:  # fmt: skip
-        yield client
+    settings = {
+        "distributed.worker.multiprocessing-method": "spawn",
+        "distributed.nanny.preload": [],
+        "distributed.worker.preload": ["thetadot.studies.worker_signals"],
+    }
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(dask.config.set(settings))
+        with _interrupts_ignored():
+            cluster = stack.enter_context(
+                LocalCluster(
+                    n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0,
+                    silence_logs=logging.CRITICAL,
+                )
+            )  # fmt: skip
+        yield stack.enter_context(Client(cluster, set_as_default=False))
+
+
+@contextlib.contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Processes that are started meanwhile ignore the terminal's interrupts: stopping is the client's affair."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

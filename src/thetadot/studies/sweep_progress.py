@@ -3,7 +3,7 @@
 import collections
 import sys
 import time
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol, TextIO, runtime_checkable
 
 from thetadot.dynamics.wording import count, duration
 
@@ -51,6 +51,7 @@ class Standing:
         return ", ".join(parts) + ("" if left is None else f", about {duration(left)} left")
 
 
+@runtime_checkable
 class SweepProgress(Protocol):
     """What a sweep tells while it goes."""
 

@@ -189,7 +189,7 @@ def run_sweep(
             session.progress.close()
         session.log("session ended", how=how, seconds=round(time.perf_counter() - began, 3))
         found.keep_rows()
-    return Swept(Sweep(place), how, time.perf_counter() - began, runner.name, session.given.total())
+    return Swept(Sweep(place), how, time.perf_counter() - began, runner.name, session.attempts)
 
 
 def planned(study: Study, directory: str | FilePath | None) -> tuple[Plan, FilePath, int]:
@@ -239,19 +239,24 @@ class _Session:
     retries: int
     repair: bool
     deadline: float
-    given: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    lost: int = 0
+    lost_before: int = 0
+    answers: int = 0
 
     def all(self, tasks: list[Task], executor: Executor) -> str:
         """Run tasks until each is done, was given up, or the session ends."""
         failures: dict[str, str] = {}
+        tried: collections.Counter[str] = collections.Counter()
         while tasks:
             again = []
-            for task, told in self._round(tasks, executor):
-                tries = self.given[task.name]
+            for task, told, attempts in self._round(tasks, executor):
+                tried[task.name] += attempts
+                tries = tried[task.name]
                 if told.state == DONE:
                     self.standing.done += 1
                 elif tries <= self.retries:
                     self.log("task failed", task=task.name, error=told.reason, traceback=told.trace)
+                    self.standing.repeated += 1
                     again.append(task)
                     continue
                 else:
@@ -273,17 +278,29 @@ class _Session:
             return "interrupted"
         return "budget" if time.time() >= self.deadline else None
 
-    def _round(self, tasks: list[Task], executor: Executor) -> Iterator[tuple[Task, Told]]:
-        """Each task once, and again if its worker died; what is said of those that came to an end."""
+    def _round(self, tasks: list[Task], executor: Executor) -> Iterator[tuple[Task, Told, int]]:
+        """Each task once, and again if its worker died; what is said of those that came to an end, and how many
+        attempts that took."""
+        self.lost_before += self.lost
+        self.lost = 0
         orders = _Orders(self, tasks)
         for index, told in executor.run(run_task, orders, attempts=self.retries + 1, tick=self._tick):
             if isinstance(told, Lost):
-                yield tasks[index], Told(FAILED, told.reason)
-            elif told.state in (DONE, FAILED):
-                yield tasks[index], told
+                yield tasks[index], Told(FAILED, told.reason), told.attempts
+                continue
+            self.answers += 1
+            if told.state in (DONE, FAILED):
+                yield tasks[index], told, 1
 
-    def _tick(self, running: int) -> bool:
+    @property
+    def attempts(self) -> int:
+        """How often a worker was given a task."""
+        return self.answers + self.lost_before + self.lost
+
+    def _tick(self, running: int, lost: int) -> bool:
         self.standing.running = running
+        self.standing.repeated += lost - self.lost
+        self.lost = lost
         self.progress.show(self.standing)
         over = self._over()
         if over == "interrupted":
@@ -311,8 +328,6 @@ class _Orders(collections.abc.Sequence):
 
     def __getitem__(self, index: Any) -> Any:
         session, task = self._session, self._tasks[index]
-        session.given[task.name] += 1
-        session.standing.repeated += session.given[task.name] > 1
         document = json.dumps(self._studies.of(task).resolved())
         return (
             Order(
