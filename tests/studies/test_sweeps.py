@@ -2,20 +2,26 @@
 
 import json
 import os
+import re
 import time
 
 import numpy as np
 import pytest
+import typer.testing
 
 import thetadot as td
 from tests.studies.sweeping import TEXT, assert_all_once, bits, member_bits, study
+from thetadot import cli
 from thetadot.dynamics import Processes
+from thetadot.dynamics.wording import number
+from thetadot.report import FigureError, figures, write_report
 from thetadot.studies import (
     ClusterError,
     DifferentStudyError,
     LockedError,
     NotARunError,
     StoreError,
+    Study,
     StudyError,
     cluster,
     lock,
@@ -241,3 +247,97 @@ def test_a_cluster_that_cannot_be_used_is_named(tmp_path, monkeypatch):
         td.sweep(small, tmp_path / "d", scheduler="tcp://127.0.0.1:1", progress=False)
     with cluster.executor_for(workers=3) as executor:
         assert isinstance(executor, Processes)
+
+
+def test_damaged_chunks_of_a_run_are_computed_again_on_request(whole, tmp_path):
+    chunks = sorted((whole.run(4).directory / "data.zarr" / "0" / "path" / "theta" / "c").rglob("*"))
+    damaged = next(file for file in chunks if file.is_file())
+    sound = damaged.read_bytes()
+    damaged.write_bytes(bytes([sound[0] ^ 1]) + sound[1:])
+    assert "theta" in whole.run(4).damages()[0]
+    td.sweep(study(tmp_path), whole.directory, executor=Processes(2), progress=False, repair=True)
+    assert not whole.run(4).damages()
+    assert damaged.read_bytes() == sound
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch):
+    """Call the command line in a directory of its own."""
+    monkeypatch.chdir(tmp_path)
+
+    def invoke(*arguments):
+        result = typer.testing.CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+        assert "Traceback" not in result.output
+        return result
+
+    return invoke
+
+
+def test_the_command_plans_shows_and_reports(whole, call, tmp_path):
+    study(tmp_path)
+    planned = call("sweep", "rates.yaml", "--dry-run")
+    assert planned.exit_code == 0
+    assert "12 runs (rule.learning_rate: 2 × init.scale: 2 × member: 3)" in planned.output
+    assert not (tmp_path / "runs").exists()
+    plan = json.loads(call("sweep", "rates.yaml", "--dry-run", "--json", "-o", whole.directory).output)
+    assert (plan["tasks"], plan["done"]) == (12, 12)
+    assert plan["runs"][4] | {"directory": ""} == {
+        "run": 4, "rule.learning_rate": 0.05, "init.scale": 1.0, "member": 1, "directory": "",
+    }  # fmt: skip
+    shown = call("show", whole.directory)
+    assert "12 runs, 12 done: done" in shown.output
+    assert "3 DIVERGED" in shown.output
+    listed = json.loads(call("show", whole.directory, "--json").output)
+    assert [row["outcome"] for row in listed["runs"]] == ["REACHED_STEPS"] * 6 + ["DIVERGED"] * 6
+    assert call("report", whole.directory, "-o", "page.html").exit_code == 0
+    assert "already done" in call("sweep", "rates.yaml", "-o", whole.directory, "--no-report").output
+    refused = call("run", "rates.yaml")
+    assert refused.exit_code == 2
+    assert "`thetadot sweep` runs them" in refused.output
+    wrong = call("sweep", "rates.yaml", "--scheduler", "tcp://127.0.0.1:1", "--workers", "2")
+    assert wrong.exit_code == 2
+    assert "scheduler and workers are given" in wrong.output
+
+
+def test_the_report_shows_maps_curves_fans_and_every_run(whole, tmp_path):
+    page = write_report(whole, tmp_path / "page.html").read_text()
+    assert "12 runs, 2 values of rule.learning_rate × 2 values of init.scale × 3 members" in page
+    assert "6 diverged" in page
+    table = whole.table
+    median = float(table.loss.sel({"rule.learning_rate": 0.05, "init.scale": 1.0}).median())
+    assert f">{number(median)}<" in page
+    assert page.count("<figure") >= 2
+    assert page.count("<tr>") >= 12
+    outside = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
+    assert not re.search(r'(src|href)="https?:', outside)
+
+
+def test_hostile_keys_are_shown_as_text(tmp_path):
+    text = POISONED.replace(
+        "sweep: {problem.arguments.deadly: [true, false]}",
+        'sweep: {"problem.arguments.<script>alert(1)</script>": ["<img src=x>", "b"]}',
+    )
+    (tmp_path / "poison.py").write_text(POISON.replace("deadly=False", "deadly=False, **more"))
+    (tmp_path / "poisoned.yaml").write_text(text)
+    plan = make_plan(Study.load(tmp_path / "poisoned.yaml"))
+    (tmp_path / "sweep").mkdir()
+    write_plan(tmp_path / "sweep", plan)
+    page = write_report(open_sweep(tmp_path / "sweep"), tmp_path / "page.html").read_text()
+    assert "<script>alert" not in page
+    assert "<img src=x" not in page
+    assert "&lt;script&gt;alert(1)" in page
+
+
+def test_figures_of_a_table_are_labelled(whole):
+    table = whole.table.sel({"rule.learning_rate": [0.05]})
+    axes = figures.plot_sweep(table, "loss")
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("init.scale", "last loss L")
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), table.loss.median("member").values.ravel())
+    grid = figures.plot_sweep(whole.table, "gradients")
+    assert {grid.get_xlabel(), grid.get_ylabel()} == {"init.scale", "rule.learning_rate"}
+    with pytest.raises(FigureError, match=r"no variable 'speed': it has .*loss"):
+        figures.plot_sweep(table, "speed")
+    with pytest.raises(FigureError, match="nowhere a number"):
+        figures.plot_sweep(table, "global_error")
+    with pytest.raises(FigureError, match="expected one or two"):
+        figures.plot_sweep(table.isel({"init.scale": [0]}), "loss")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -60,14 +61,25 @@ def swept_dims(table: Any) -> list[str]:
     return sorted(dims, key=lambda dim: -table.sizes[dim])
 
 
+def sound(table: Any, variable: str) -> Any:
+    """A variable of the table, NaN where the run diverged: its last numbers say nothing but that."""
+    return table[variable].where(table.outcome != "DIVERGED")
+
+
+def _quiet_median(values: Any, dims: list[str]) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of points without a number
+        return values.median(dims, skipna=True)
+
+
 def key_chart(table: Any, variable: str, dim: str) -> Chart:
     """A variable over one key: median and middle 80 % of all runs with each of its values."""
-    values = table[variable].transpose(dim, ...).values.reshape(table.sizes[dim], -1)
+    values = sound(table, variable).transpose(dim, ...).values.reshape(table.sizes[dim], -1)
     places, log_x, whole = _places(table, dim)
     low, middle, high = _quantiles(values)
     order = np.argsort(places)
     shown = places[order], low[order], middle[order], high[order]
-    log_y = suits_logarithm([values[np.isfinite(values)]]) and np.nanmax(values) > 0
+    log_y = suits_logarithm([values])
     return Chart(
         f"{label(variable).split(' (')[0]} over {dim}", _axis_name(table, dim), label(variable), log_x, log_y, whole,
         lines=(Line(shown[0], shown[2], "median", weight=2.4),),
@@ -79,7 +91,7 @@ def heats(table: Any, variable: str, most: int = 6) -> list[Heat]:
     """A variable over the two longest keys; one map for each combination of the other keys' values, up to `most`."""
     rows, columns, *others = swept_dims(table)
     inner = [dim for dim in table[variable].dims if dim not in (rows, columns, *others)]
-    middle = table[variable].median(inner, skipna=True)
+    middle = _quiet_median(sound(table, variable), inner)
     everything = middle.values
     found = []
     for place in np.ndindex(*(table.sizes[dim] for dim in others)):
@@ -132,13 +144,14 @@ def plot_sweep(table: Any, variable: str = "loss", *, axes: Axes | None = None) 
     numbers = [name for name in table.data_vars if table[name].dtype.kind in "fi" and name != "run"]
     if variable not in numbers:
         raise FigureError(f"the table has no variable {variable!r}: it has {', '.join(numbers)}")
-    if not np.isfinite(table[variable].values).any():
-        raise FigureError(f"{variable} is nowhere a number: no run has come so far")
+    if not np.isfinite(sound(table, variable).values).any():
+        raise FigureError(f"{variable} is nowhere a number: no run has come so far, or all diverged")
     dims = swept_dims(table)
     if not 1 <= len(dims) <= 2:
         told = ", ".join(dims) or "none"
         raise FigureError(f"keys with several values: {told}; expected one or two: choose with table.sel(…)")
-    axes = new_axes()[0] if axes is None else axes
+    axes = axes or new_axes()[0]
+    assert axes is not None
     if len(dims) == 1:
         return draw(key_chart(table, variable, dims[0]), axes)
     heat = heats(table, variable)[0]

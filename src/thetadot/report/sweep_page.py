@@ -25,6 +25,7 @@ from thetadot.report.sweep_charts import (
     heats,
     key_chart,
     ratio_words,
+    sound,
     spread_words,
     swept_dims,
 )
@@ -83,6 +84,7 @@ def _lens_variables(table: Any) -> list[str]:
     found = []
     for name in table.data_vars:
         values = table[name].values
+        # Names of lenses' scalars have their lens before a dot.
         if "." in str(name) and values.dtype.kind == "f" and not str(name).endswith("seconds"):
             finite = values[np.isfinite(values)]
             if finite.size > 1 and np.ptp(finite) > 0:
@@ -93,7 +95,8 @@ def _lens_variables(table: Any) -> list[str]:
 def _shown_over_keys(table: Any, variable: str, name: str) -> Iterator[Panel | Heat]:
     """Maps over the two longest keys, then a curve over each of them."""
     dims = swept_dims(table)
-    if not np.isfinite(table[variable].values).any():
+    values = sound(table, variable).values
+    if not np.isfinite(values).any():
         return
     if len(dims) > 1:
         yield from (heat for heat in heats(table, variable) if heat.values.size <= _MOST_CELLS)
@@ -105,13 +108,14 @@ def _shown_over_keys(table: Any, variable: str, name: str) -> Iterator[Panel | H
         low, high = np.nanmin(middle), np.nanmax(middle)
         reading = (
             f"The median runs from {number(low)} to {number(high)}, {ratio_words(low, high)}; "
-            f"over all runs: {spread_words(table[variable].values)}."
+            f"over all runs: {spread_words(values)}."
         )
         others = [
             other for other in table.run.dims if other not in (dim, "member") and table.sizes[other] > 1
         ]
         pooled = f" Runs of all values of {', '.join(others)} are pooled." if others else ""
-        method = "Line: median over runs; band: the middle 80 % of them." + pooled
+        left_out = " Runs that diverged are left out." if (table.outcome == "DIVERGED").any() else ""
+        method = "Line: median over runs; band: the middle 80 % of them." + pooled + left_out
         yield Panel(f"{name}-{index}", chart, reading, method)
 
 
@@ -128,10 +132,10 @@ def _fans(sweep: Any, table: Any, examples: list[Series]) -> Iterator[Panel]:
         tasks = [at for at, task in enumerate(sweep.plan.tasks) if axis is None or task.cell[axis] == place]
         step = max(1, len(tasks) // _FAN_RUNS)
         paths = [path for at in tasks[::step][:_FAN_RUNS] if (path := _path(sweep, at)) is not None]
-        if not paths:
-            continue
-        examples += [Series(paths[0], 0, 0, rule_name(paths[0]))] if not examples else []
-        groups[_value(sweep, dim, place)] = [path for path in paths if not path.outcome.failed] or paths
+        if paths and not examples:
+            examples.append(Series(paths[0], 0, 0, rule_name(paths[0])))
+        if lasting := [path for path in paths if not path.outcome.failed]:
+            groups[_value(sweep, dim, place)] = lasting
     if not groups:
         return
     shown = "" if dim == "point" else dim
@@ -211,7 +215,7 @@ def _notes(sweep: Any) -> list[str]:
 
 
 def _tiles(sweep: Any, table: Any) -> list[tuple[str, str, str]]:
-    losses, seconds = table.loss.values, table.seconds.values
+    losses, seconds = sound(table, "loss").values, table.seconds.values
     found = [("runs", f"{len(sweep):,}", sweep.summary().partition("runs, ")[2] or sweep.summary())]
     if np.isfinite(losses).any():
         best = int(table.run.values.ravel()[np.nanargmin(losses.ravel())])

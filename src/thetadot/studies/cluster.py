@@ -96,7 +96,7 @@ def _client(address: str) -> Iterator[Any]:
 def _local(workers: int) -> Iterator[Any]:
     import logging
 
-    import dask
+    import dask.config
     from distributed import Client, LocalCluster
 
     # A worker that dies is reported by us, once, and started again by its nanny.
@@ -110,7 +110,8 @@ def _local(workers: int) -> Iterator[Any]:
         with _interrupts_ignored():
             cluster = stack.enter_context(
                 LocalCluster(
-                    n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0,
+                    n_workers=workers, threads_per_worker=1, processes=True, memory_limit=0,
+                    dashboard_address="127.0.0.1:0",
                     silence_logs=logging.CRITICAL,
                 )
             )  # fmt: skip

@@ -76,6 +76,7 @@ def run_id(configured: str) -> str:
     return hashlib.sha256(f"{configured} thetadot {thetadot.__version__}".encode()).hexdigest()
 
 
+@functools.cache
 def numerics_version() -> str:
     """What decides the bits: our own numerics and the compiler of JAX."""
     return f"{NUMERICS}, jaxlib {importlib.metadata.version('jaxlib')}"
@@ -83,6 +84,11 @@ def numerics_version() -> str:
 
 def versions() -> dict[str, str]:
     """Versions of what computes the numbers, and the kind of processor."""
+    return dict(_versions())
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
     packages = ("jax", "jaxlib", "equinox", "numpy", "scipy", "optax")
     found = {name: importlib.metadata.version(name) for name in packages}
     return {"python": platform.python_version(), **found, "processor": platform.machine()}

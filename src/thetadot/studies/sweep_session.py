@@ -316,7 +316,7 @@ class _Session:
             append_line(self.place / LOG_FILE, json.dumps({"at": stamp, "event": event, **fields}))
 
 
-class _Orders(collections.abc.Sequence):
+class _Orders(Sequence):
     """The orders of tasks, made when they are handed out."""
 
     def __init__(self, session: _Session, tasks: list[Task]):
