@@ -10,6 +10,8 @@ import sys
 import threading
 import time
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import thetadot as td
@@ -107,11 +109,79 @@ def test_sixty_four_members_over_four_workers_of_dask_survive_ten_killed_workers
 def test_a_dask_cluster_computes_the_same_bits(tmp_path):
     pytest.importorskip("distributed", reason="needs the extra sweep")
     small = study(tmp_path, "init.members=2", text=LONG)
-    td.sweep(small, tmp_path / "dask", workers=2, progress=False)
+    bowl = td.FunctionRisk(half_square, np.ones(2))
+    starts = np.array([[1.0, 1.0], [2.0, 0.5], [0.1, 0.2]])
+    with cluster.executor_for(workers=2) as workers:
+        td.sweep(small, tmp_path / "dask", executor=workers, progress=False)
+        followed = td.flow_ensemble(bowl, starts, executor=workers, until=td.Until(time=1.0), progress=False)
     td.sweep(small, tmp_path / "processes", executor=Processes(1), progress=False)
     assert_all_once(open_sweep(tmp_path / "dask"), open_sweep(tmp_path / "processes"))
-    log = (tmp_path / "dask" / "log.jsonl").read_text()
-    assert "2 workers of a Dask cluster" in log
+    assert "2 workers of a Dask cluster" in (tmp_path / "dask" / "log.jsonl").read_text()
+    assert "Dask cluster" in followed.executor
+    twin = td.flow_ensemble(bowl, starts, executor=Processes(1), until=td.Until(time=1.0), progress=False)
+    for one, other in zip(followed, twin, strict=True):
+        assert one.thetas.tobytes() == other.thetas.tobytes()
+
+
+def half_square(theta):
+    return 0.5 * jnp.sum(theta**2)
+
+
+@pytest.mark.slow
+def test_a_sweep_survives_the_death_of_its_scheduler(tmp_path):
+    pytest.importorskip("distributed", reason="needs the extra sweep")
+    study(tmp_path, text=LONG.replace("steps: 20000", "steps: 4000000"))
+    program, file = str(pathlib.Path(sys.executable).parent / "dask"), tmp_path / "scheduler.json"
+
+    def start(*words):
+        return subprocess.Popen([program, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def cluster_of_one():
+        file.unlink(missing_ok=True)
+        scheduler = start(
+            "scheduler", "--scheduler-file", str(file), "--port", "0", "--host", "127.0.0.1",
+            "--dashboard-address", "127.0.0.1:0",
+        )  # fmt: skip
+        while not file.exists():
+            time.sleep(0.05)
+        return scheduler, start(
+            "worker", "--scheduler-file", str(file), "--nthreads", "1", "--death-timeout", "5"
+        )
+
+    def sweep():
+        words = [sys.executable, "-m", "thetadot.cli", "sweep", str(tmp_path / "rates.yaml"), "-o",
+                 str(tmp_path / "sweep"), "--no-report", "--scheduler-file", str(file)]  # fmt: skip
+        while True:
+            process = subprocess.Popen(words, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+            if "has no workers" not in (line := process.stderr.readline()):
+                return process, line
+
+    scheduler, worker = cluster_of_one()
+    try:
+        process, _ = sweep()
+        wait_for(process, tmp_path / "sweep", 1)
+        scheduler.kill()
+        _, told = process.communicate(timeout=200)
+        assert process.returncode == 3
+        assert "the scheduler of the cluster does not answer any more" in told
+    finally:
+        for one in (scheduler, worker):
+            one.kill()
+            one.wait()
+    before = finished(tmp_path / "sweep")
+    assert before
+    scheduler, worker = cluster_of_one()
+    try:
+        process, _ = sweep()
+        process.communicate(timeout=300)
+        assert process.returncode == 0
+    finally:
+        for one in (scheduler, worker):
+            one.kill()
+            one.wait()
+    after = finished(tmp_path / "sweep")
+    assert len(after) == 6
+    assert {name: after[name] for name in before} == before
 
 
 ENVIRONMENT = {**os.environ, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
