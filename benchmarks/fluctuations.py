@@ -192,7 +192,7 @@ def noise() -> Iterable[list]:
 
 
 def growth(widths: Iterable[int]) -> Iterable[list]:
-    """The block of 10 leading directions of tanh networks of P parameters, 64 samples."""
+    """The block of 10 leading directions of tanh networks of P parameters, 64 samples, at a random point (a saddle)."""
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(64, 64)), rng.normal(size=(64, 1))
     for width in widths:
