@@ -24,7 +24,8 @@ _EXPORTS = {
 }
 _HOME = {name: package for package, names in _EXPORTS.items() for name in names.split()}
 _PACKAGES = (
-    "numerics", "problems", "dynamics", "stability", "conservation", "studies", "report", "papers", "errors",
+    "numerics", "problems", "dynamics", "stability", "conservation", "integrability", "studies", "report", "papers",
+    "errors",
 )  # fmt: skip
 __all__ = ["__version__", "data", *_PACKAGES, *_HOME]  # pyright: ignore[reportUnsupportedDunderAll]
 

@@ -43,7 +43,9 @@ def _command(example: str) -> Callable[[Callable[..., int | None]], Callable[...
         def guarded(*args: Any, **kwargs: Any) -> None:
             raise typer.Exit(_guarded(function, *args, **kwargs))
 
-        return app.command(function.__name__.rstrip("_"), epilog=f"Example: {example}")(guarded)
+        return app.command(function.__name__.rstrip("_").replace("_", "-"), epilog=f"Example: {example}")(
+            guarded
+        )
 
     return decorate
 
@@ -302,6 +304,25 @@ def report(
         raise ThetadotError(
             f"{file} cannot be written ({error.strerror}): choose another file with -o"
         ) from error
+
+
+@_command("thetadot verify-certificate proof.json")
+def verify_certificate(
+    file: Annotated[Path, typer.Argument(help="Certificate (JSON).", show_default=False)],
+    as_json: AsJson = False,
+) -> int:
+    """Check a certificate of integrability or its absence: exit 0 valid, 1 invalid, 2 unreadable."""
+    from thetadot.integrability.verification import verify_certificate as verify
+
+    found = verify(file)
+    if as_json:
+        checks = [{"name": c.name, "passed": c.passed, "detail": c.detail} for c in found.checks]
+        _print_json({"valid": found.valid, "proves": found.proves, "checks": checks})
+    else:
+        for check in found.checks:
+            _print(f"{'✓' if check.passed else '✗'} {check.name}: {check.detail}")
+        _print(f"{'valid' if found.valid else 'INVALID'}: it proves {found.proves}")
+    return DONE if found.valid else MISSED
 
 
 @_command("thetadot doctor")

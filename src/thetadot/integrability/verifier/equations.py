@@ -1,0 +1,552 @@
+"""Checks of statements about y'' = r(x) y: everything local is computed again, every rank is taken again."""
+
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
+# pyright: reportCallIssue=false, reportOperatorIssue=false, reportIndexIssue=false, reportOptionalOperand=false
+# pyright: reportGeneralTypeIssues=false, reportAssignmentType=false
+# (sympy's annotations know expressions as Basic or Expr only, FLINT's have gaps)
+
+import itertools
+from fractions import Fraction
+from typing import Any
+
+import sympy
+
+from thetadot.integrability.verifier import polynomials as ring
+from thetadot.integrability.verifier.polynomials import InvalidError, Poly, require
+
+POWERS = (2, 4, 6, 8, 12)
+_BEFORE = {"dihedral": (2,), "tetrahedral": (2, 4), "octahedral": (2, 4, 6), "icosahedral": (2, 4, 6, 8)}
+_POWER = {"torus": 2, "unipotent": 2, "dihedral": 4, "tetrahedral": 6, "octahedral": 8, "icosahedral": 12}
+Rational = tuple[Poly, Poly]
+
+
+def keys(record: Any, needed: set[str], allowed: set[str] = frozenset()) -> dict[str, Any]:  # pyright: ignore[reportArgumentType]
+    """A record with all of the needed keys and none beyond the allowed ones."""
+    require(isinstance(record, dict), "a record is not an object")
+    missing, unknown = needed - set(record), set(record) - needed - allowed
+    require(not missing, f"missing: {', '.join(sorted(missing))}")
+    require(not unknown, f"unknown: {', '.join(sorted(map(str, unknown)))}")
+    return record
+
+
+def rational_function(record: Any) -> Rational:
+    """Numerator and monic denominator without common factor."""
+    keys(record, {"numerator", "denominator"})
+    top, bottom = ring.poly(record["numerator"]), ring.poly(record["denominator"])
+    require(bool(bottom) and bottom[-1] == 1, "a denominator is not monic")
+    require(ring.coprime(top, bottom), "a fraction is not in lowest terms")
+    return top, bottom
+
+
+def plus(a: Rational, b: Rational) -> Rational:
+    return reduced(ring.add(ring.mul(a[0], b[1]), ring.mul(b[0], a[1])), ring.mul(a[1], b[1]))
+
+
+def times(a: Rational, b: Rational) -> Rational:
+    return reduced(ring.mul(a[0], b[0]), ring.mul(a[1], b[1]))
+
+
+def slope(a: Rational) -> Rational:
+    top = ring.sub(ring.mul(ring.derivative(a[0]), a[1]), ring.mul(a[0], ring.derivative(a[1])))
+    return reduced(top, ring.mul(a[1], a[1]))
+
+
+def reduced(top: Poly, bottom: Poly) -> Rational:
+    common = ring.gcd(bottom, top)
+    top, bottom = ring.exact(top, common), ring.exact(bottom, common)
+    return ring.scale(1 / bottom[-1], top), ring.scale(1 / bottom[-1], bottom)
+
+
+class Pole:
+    """One irreducible factor of the denominator with what was computed about it."""
+
+    def __init__(self, record: Any, equation: Rational):
+        keys(record, {"factor", "order"}, {"discriminant", "root", "nonresidue"})
+        self.factor, self.order = ring.poly(record["factor"]), ring.whole(record["order"])
+        require(len(self.factor) > 1 and self.factor[-1] == 1, "a factor is not monic of positive degree")
+        require(self.order >= 1, "the order of a pole is not positive")
+        require(_irreducible(self.factor), "a factor is reducible")
+        self.degree = len(self.factor) - 1
+        self.rest = ring.exact(equation[1], ring.power(self.factor, self.order))
+        require(bool(ring.mod(self.rest, self.factor)), "a factor occurs with a higher power")
+        self.square: Poly | None = None
+        self.root: Poly | None = None
+        if self.order == 2:
+            change = ring.derivative(self.factor)
+            bottom = ring.mod(ring.mul(self.rest, ring.mul(change, change)), self.factor)
+            b = ring.mod(ring.mul(equation[0], ring.inverse(bottom, self.factor)), self.factor)
+            self.square = ring.add([Fraction(1)], ring.scale(4, b))
+            require(
+                ring.poly(record.get("discriminant")) == self.square, "the discriminant at a pole is wrong"
+            )
+            require(("root" in record) != ("nonresidue" in record), "a pole needs a root or a non-residue")
+        else:
+            require("discriminant" not in record and "nonresidue" not in record, "unknown key at a pole")
+            if self.order % 2 == 0:
+                self.square = self.expansion(equation, 1)[0]
+            require(self.order % 2 == 0 or "root" not in record, "a root at a pole of odd order")
+        if "root" in record:
+            self.root = ring.poly(record["root"])
+            require(len(self.root) <= self.degree, "a root is not reduced")
+            square = ring.mod(ring.mul(self.root, self.root), self.factor)
+            require(square == self.square, "a root is not a square root")
+        elif "nonresidue" in record:
+            assert self.square is not None
+            nonresidue(record["nonresidue"], self.square, self.factor)
+
+    @property
+    def rational(self) -> Fraction | None:
+        """The square root at order 2, if it is rational."""
+        if self.root is None or len(self.root) > 1:
+            return None
+        return abs(self.root[0]) if self.root else Fraction(0)
+
+    def expansion(self, equation: Rational, terms: int) -> list[Poly]:
+        """First coefficients in Q(α) of (x − α)^order r."""
+        f = self.factor
+        top, bottom = _taylor(equation[0], f, terms), _taylor(self.rest, f, terms)
+        linear = _taylor(f, f, terms + 1)[1:]
+        for _ in range(self.order):
+            bottom = [
+                ring.mod(_total(ring.mul(bottom[i], linear[k - i]) for i in range(k + 1)), f)
+                for k in range(terms)
+            ]
+        first, found = ring.inverse(bottom[0], f), []
+        for k in range(terms):
+            known = _total(ring.mul(found[i], bottom[k - i]) for i in range(k))
+            found.append(ring.mod(ring.mul(ring.sub(top[k], known), first), f))
+        return found
+
+
+def _total(polys: Any) -> Poly:
+    found: Poly = []
+    for p in polys:
+        found = ring.add(found, p)
+    return found
+
+
+def _taylor(p: Poly, f: Poly, terms: int) -> list[Poly]:
+    found, current, factor = [], p, Fraction(1)
+    for k in range(terms):
+        found.append(ring.scale(factor, ring.mod(current, f)))
+        current, factor = ring.derivative(current), factor / (k + 1)
+    return found
+
+
+def _irreducible(p: Poly) -> bool:
+    x = sympy.Symbol("x")
+    terms = [sympy.Rational(c.numerator, c.denominator) for c in reversed(p)]
+    return bool(sympy.Poly(terms, x, domain="QQ").is_irreducible)
+
+
+def nonresidue(record: Any, square: Poly, factor: Poly) -> None:
+    """A prime with a simple root of f where D is a non-residue: D is no square in Q(α)."""
+    keys(record, {"prime", "point"})
+    prime, point = ring.prime_number(record["prime"]), ring.whole(record["point"])
+
+    def value(p: Poly) -> int:
+        return sum(c * pow(point, k, prime) for k, c in enumerate(ring.modular(p, prime))) % prime
+
+    require(value(factor) == 0 and value(ring.derivative(factor)) != 0, "the point is no simple root")
+    at = value(square)
+    require(at != 0 and pow(at, (prime - 1) // 2, prime) == prime - 1, "the value is no non-residue")
+
+
+class Equation:
+    """r with poles and infinity, computed again and compared with the certificate."""
+
+    def __init__(self, data: dict[str, Any]):
+        record = keys(data["equation"], {"variable", "numerator", "denominator"})
+        require(isinstance(record["variable"], str), "the variable has no name")
+        self.r = rational_function({k: record[k] for k in ("numerator", "denominator")})
+        require(isinstance(data["poles"], list), "poles is not a list")
+        self.poles = [Pole(entry, self.r) for entry in data["poles"]]
+        product: Poly = [Fraction(1)]
+        for pole in self.poles:
+            product = ring.mul(product, ring.power(pole.factor, pole.order))
+        require(product == self.r[1], "the factors do not multiply to the denominator")
+        place = keys(data["infinity"], {"order", "discriminant", "root"})
+        self.zero = not self.r[0]
+        self.order = 10**9 if self.zero else len(self.r[1]) - len(self.r[0])
+        require(place["order"] == (None if self.zero else self.order), "the order at infinity is wrong")
+        self.discriminant: Fraction | None = None
+        if self.order >= 2:
+            self.discriminant = 1 + 4 * self.r[0][-1] if self.order == 2 else Fraction(1)
+        stated = place["discriminant"]
+        require(
+            stated == (None if self.discriminant is None else str(self.discriminant)),
+            "the discriminant at infinity is wrong",
+        )
+        self.root = None if self.discriminant is None else ring.rational_root(self.discriminant)
+        require(
+            place["root"] == (None if self.root is None else str(self.root)), "the root at infinity is wrong"
+        )
+
+    def power_bound(self, m: int) -> tuple[list[int], int] | None:
+        """Exponents and degree bound of a polynomial factor, None if an exponent is no integer."""
+        exponents = []
+        for pole in self.poles:
+            if pole.order == 1:
+                exponents.append(m)
+            elif pole.order == 2:
+                exponents.append(min(_integers(m, pole.rational)))
+            elif pole.order * m % 4:
+                return None
+            else:
+                exponents.append(pole.order * m // 4)
+        if self.order >= 2:
+            top = max(_integers(m, self.root))
+        elif self.order * m % 4:
+            return None
+        else:
+            top = self.order * m // 4
+        return exponents, top - sum(e * pole.degree for e, pole in zip(exponents, self.poles, strict=True))
+
+    def recursion(self, exponents: list[int]) -> tuple[Poly, Poly, Poly]:
+        """S, S E'/E and S² r."""
+        s: Poly = [Fraction(1)]
+        for pole in self.poles:
+            s = ring.mul(s, ring.power(pole.factor, -(-pole.order // 2)))
+        theta: Poly = []
+        for pole, e in zip(self.poles, exponents, strict=True):
+            theta = ring.add(
+                theta, ring.scale(e, ring.mul(ring.exact(s, pole.factor), ring.derivative(pole.factor)))
+            )
+        return s, theta, ring.exact(ring.mul(ring.mul(s, s), self.r[0]), self.r[1])
+
+    def excluded_power(self, m: int, record: Any) -> None:
+        """The m-th symmetric power has no rational solution."""
+        keys(record, {"excluded_by"}, {"degree_bound", "prime"})
+        require(not self.zero, "r = 0 has rational solutions")
+        local, how = self.power_bound(m), record["excluded_by"]
+        if how == "exponent":
+            require(
+                local is None and set(record) == {"excluded_by"}, f"power {m}: every exponent is an integer"
+            )
+            return
+        require(local is not None, f"power {m}: an exponent is no integer")
+        assert local is not None
+        exponents, bound = local
+        require(record.get("degree_bound") == bound, f"power {m}: the degree bound is {bound}")
+        if how == "degree":
+            require(bound < 0 and "prime" not in record, f"power {m}: the degree bound is not negative")
+            return
+        require(how == "rank" and bound >= 0, f"power {m}: unknown way of exclusion")
+        require(
+            self.corank(m, exponents, bound, record.get("prime")) == 0, f"power {m}: the rank is not full"
+        )
+
+    def corank(self, m: int, exponents: list[int], bound: int, prime: Any) -> int:
+        """Dimension bound of the solutions, modulo a prime."""
+        prime = ring.prime_number(prime)
+        s, theta, potential = (ring.modular(p, prime) for p in self.recursion(exponents))
+        change = [k * c % prime for k, c in enumerate(s)][1:]
+
+        def last(p: list[int]) -> list[int]:
+            above: list[int] = []
+            current = [-c % prime for c in p]
+            for i in range(m, -1, -1):
+                slope_ = [k * c % prime for k, c in enumerate(current)][1:]
+                factor = ring.mod_add([(m - i) * c for c in change], [-c for c in theta], prime)
+                below = ring.mod_add(
+                    ring.mod_mul([-c for c in s], slope_, prime), ring.mod_mul(factor, current, prime), prime
+                )
+                if i < m:
+                    weight = -(m - i) * (i + 1)
+                    below = ring.mod_add(
+                        below, ring.mod_mul([weight * c for c in potential], above, prime), prime
+                    )
+                above, current = current, below
+            return current
+
+        return ring.corank(last, bound, prime)
+
+    def excluded_riccati(self, record: Any) -> None:
+        """u' + u² = r has no rational solution with equal signs at conjugate poles."""
+        keys(record, {"excluded_by"}, {"pole", "nonresidue", "patterns"})
+        how = record["excluded_by"]
+        if how == "pole order":
+            order = self._pole(record).order
+            require(order > 2 and order % 2 == 1, "the pole has no odd order above 2")
+        elif how == "infinity order":
+            require(self.order < 2 and self.order % 2 != 0, "the order at infinity is even, or at least 2")
+        elif how == "infinity square":
+            require(self._infinity() is None, "there is a square root at infinity")
+        elif how == "pole square":
+            pole = self._pole(record)
+            require(
+                pole.order % 2 == 0 and pole.square is not None and pole.root is None,
+                "the pole has a square root",
+            )
+            assert pole.square is not None
+            if pole.degree == 1 and "nonresidue" not in record:
+                value = pole.square[0] if pole.square else Fraction(0)
+                require(ring.rational_root(value) is None, "the value is a square")
+            else:
+                nonresidue(record.get("nonresidue"), pole.square, pole.factor)
+        else:
+            require(how == "patterns", "unknown way of exclusion")
+            self._patterns(record.get("patterns"))
+
+    def _pole(self, record: Any) -> Pole:
+        index = ring.whole(record.get("pole"))
+        require(0 <= index < len(self.poles), "no such pole")
+        return self.poles[index]
+
+    def _infinity(self) -> list[tuple[int, Fraction, Poly]] | None:
+        """(sign, coefficient of 1/x, polynomial part) of every choice."""
+        if self.order > 2:
+            return [(1, Fraction(1), []), (-1, Fraction(0), [])]
+        if self.order == 2:
+            if self.root is None:
+                return None
+            if self.root == 0:
+                return [(0, Fraction(1, 2), [])]
+            return [(1, (1 + self.root) / 2, []), (-1, (1 - self.root) / 2, [])]
+        require(self.order % 2 == 0, "the order at infinity is odd")
+        half, terms = -self.order // 2, -self.order // 2 + 2
+        top, bottom = self.r[0][::-1], self.r[1][::-1]
+        pad = [Fraction(0)] * terms
+        top, bottom, series = (top + pad)[:terms], (bottom + pad)[:terms], []
+        for k in range(terms):
+            series.append((top[k] - sum(series[i] * bottom[k - i] for i in range(k))) / bottom[0])
+        lead = ring.rational_root(series[0])
+        if lead is None:
+            return None
+        a = [lead]
+        for k in range(1, half + 1):
+            a.append((series[k] - sum(a[i] * a[k - i] for i in range(1, k))) / (2 * lead))
+        beta = (series[half + 1] - sum(a[i] * a[half + 1 - i] for i in range(1, half + 1))) / lead
+        part = a[::-1]
+        return [(1, (beta - half) / 2, ring.trim(list(part))), (-1, (-beta - half) / 2, ring.scale(-1, part))]
+
+    def _choices(self, pole: Pole) -> list[tuple[int, Fraction, Rational]]:
+        f = pole.factor
+        if pole.order == 1:
+            return [(0, Fraction(pole.degree), _traces([Fraction(1)], f, 1))]
+        require(pole.order % 2 == 0 and pole.root is not None, "a root is missing at a pole")
+        assert pole.root is not None
+        if pole.order == 2:
+            signs = (1, -1) if pole.root else (0,)
+            residues = [
+                ring.scale(Fraction(1, 2), ring.add([Fraction(1)], ring.scale(s, pole.root))) for s in signs
+            ]
+            return [(s, _trace(r, f), _traces(r, f, 1)) for s, r in zip(signs, residues, strict=True)]
+        half = pole.order // 2
+        series, a = pole.expansion(self.r, half), [pole.root]
+        inverted = ring.inverse(ring.scale(2, pole.root), f)
+        for k in range(1, half - 1):
+            known = _total(ring.mul(a[i], a[k - i]) for i in range(1, k))
+            a.append(ring.mod(ring.mul(ring.sub(series[k], known), inverted), f))
+        square = _total(ring.mul(a[i], a[half - 1 - i]) for i in range(1, half - 1))
+        ratio = ring.mod(ring.mul(ring.sub(series[half - 1], square), ring.scale(2, inverted)), f)
+        found = []
+        for sign in (1, -1):
+            residue = ring.scale(Fraction(1, 2), ring.add(ring.scale(sign, ratio), [Fraction(half)]))
+            part = _traces(residue, f, 1)
+            for k, c in enumerate(a):
+                part = plus(part, _traces(ring.scale(sign, c), f, half - k))
+            found.append((sign, _trace(residue, f), part))
+        return found
+
+    def _patterns(self, records: Any) -> None:
+        require(isinstance(records, list), "patterns is not a list")
+        require(all(p.order == 1 or p.order % 2 == 0 for p in self.poles), "a pole has an odd order")
+        infinity = self._infinity()
+        require(infinity is not None, "there is no square root at infinity")
+        assert infinity is not None
+        tables = [self._choices(pole) for pole in self.poles]
+        stated = {}
+        for record in records:
+            keys(record, {"signs"}, {"degree", "prime"})
+            require(isinstance(record["signs"], list), "signs is not a list")
+            stated[tuple(ring.whole(s) for s in record["signs"])] = record
+        require(len(stated) == len(records), "a pattern is listed twice")
+        expected = 0
+        for chosen in itertools.product(*tables, infinity):
+            expected += 1
+            record = stated.get(tuple(choice[0] for choice in chosen))
+            require(record is not None, "a pattern of signs is missing")
+            assert record is not None
+            degree = chosen[-1][1] - sum((choice[1] for choice in chosen[:-1]), Fraction(0))
+            if "degree" in record:
+                require(
+                    "prime" not in record and record["degree"] == str(degree),
+                    "the degree of a pattern is wrong",
+                )
+                require(
+                    degree.denominator != 1 or degree < 0, "a pattern with a possible degree is not excluded"
+                )
+                continue
+            require(
+                degree.denominator == 1 and degree >= 0, "a pattern with an impossible degree has a prime"
+            )
+            theta: Rational = (list(chosen[-1][2]), [Fraction(1)])
+            for choice in chosen[:-1]:
+                theta = plus(theta, choice[2])
+            self._no_polynomial(theta, int(degree), ring.prime_number(record.get("prime")))
+        require(expected == len(stated), "there are patterns that do not exist")
+
+    def _no_polynomial(self, theta: Rational, degree: int, prime: int) -> None:
+        twice = times(([Fraction(2)], [Fraction(1)]), theta)
+        minus: Rational = (ring.scale(-1, self.r[0]), self.r[1])
+        last = plus(plus(slope(theta), times(theta, theta)), minus)
+        common = ring.exact(ring.mul(twice[1], last[1]), ring.gcd(twice[1], last[1]))
+        parts = (
+            common,
+            ring.mul(twice[0], ring.exact(common, twice[1])),
+            ring.mul(last[0], ring.exact(common, last[1])),
+        )
+        second, first, zeroth = (ring.modular(p, prime) for p in parts)
+
+        def image(p: list[int]) -> list[int]:
+            once = [k * c % prime for k, c in enumerate(p)][1:]
+            again = [k * c % prime for k, c in enumerate(once)][1:]
+            found = ring.mod_add(ring.mod_mul(second, again, prime), ring.mod_mul(first, once, prime), prime)
+            return ring.mod_add(found, ring.mod_mul(zeroth, p, prime), prime)
+
+        require(ring.corank(image, degree, prime) == 0, "a pattern of signs has a solution modulo its prime")
+
+    def solves_power(self, invariant: Rational, m: int) -> None:
+        """F solves the m-th symmetric power, m solutions multiplied."""
+        require(bool(invariant[0]), "the solution is zero")
+        s: Poly = [Fraction(1)]
+        for pole in self.poles:
+            s = ring.mul(s, ring.power(pole.factor, -(-pole.order // 2)))
+        potential = ring.exact(ring.mul(ring.mul(s, s), self.r[0]), self.r[1])
+        change, bottom = ring.derivative(s), invariant[1]
+        theta = ring.scale(-1, ring.divide(ring.mul(s, ring.derivative(bottom)), bottom)[0])
+        require(
+            ring.mul(theta, bottom) == ring.scale(-1, ring.mul(s, ring.derivative(bottom))),
+            "the solution has a pole where r has none",
+        )
+        above: Poly = []
+        current = ring.scale(-1, invariant[0])
+        for i in range(m, -1, -1):
+            factor = ring.sub(ring.scale(m - i, change), theta)
+            below = ring.sub(ring.mul(factor, current), ring.mul(s, ring.derivative(current)))
+            if i < m:
+                below = ring.sub(below, ring.scale((m - i) * (i + 1), ring.mul(potential, above)))
+            above, current = current, below
+        require(not current, f"the function does not solve the symmetric power {m}")
+
+    def wronskian(self, f: Rational) -> Rational:
+        """F'² − 2FF'' + 4rF²."""
+        first = slope(f)
+        found = plus(times(first, first), times(([Fraction(-2)], [Fraction(1)]), times(f, slope(first))))
+        return plus(found, times(([Fraction(4)], [Fraction(1)]), times(self.r, times(f, f))))
+
+
+def _integers(m: int, root: Fraction | None) -> list[int]:
+    if root is None:
+        return [m // 2]
+    candidates = (m // 2 + Fraction(j, 2) * root for j in range(-m, m + 1, 2))
+    return [int(c) for c in candidates if c.denominator == 1]
+
+
+def _traces(c: Poly, f: Poly, order: int) -> Rational:
+    """Σ over the roots α of f of c(α)/(x − α)^order."""
+    found = reduced(ring.mod(ring.mul(c, ring.derivative(f)), f), f)
+    for k in range(1, order):
+        found = times(([Fraction(-1, k)], [Fraction(1)]), slope(found))
+    return found
+
+
+def _trace(c: Poly, f: Poly) -> Fraction:
+    top = ring.mod(ring.mul(c, ring.derivative(f)), f)
+    return top[len(f) - 2] if len(top) == len(f) - 1 else Fraction(0)
+
+
+def check_sl2(data: dict[str, Any]) -> Equation:
+    """The Galois group of y'' = r y is SL₂."""
+    keys(data, {"format", "kind", "equation", "poles", "infinity", "riccati", "symmetric_powers"}, {"digest"})
+    equation = Equation(data)
+    record = keys(data["symmetric_powers"], {str(m) for m in POWERS})
+    for m in POWERS:
+        equation.excluded_power(m, record[str(m)])
+    equation.excluded_riccati(data["riccati"])
+    return equation
+
+
+def check_liouville(data: dict[str, Any]) -> tuple[Equation, bool]:
+    """The stated Liouvillian solution and group; whether G⁰ is abelian."""
+    needed = {"format", "kind", "equation", "poles", "infinity", "group", "solution", "symmetric_powers"}
+    keys(data, needed, {"digest", "riccati"})
+    equation, group, solution = Equation(data), data["group"], data["solution"]
+    stated = data["symmetric_powers"]
+    if group == "Borel":
+        keys(solution, {"log_derivative"})
+        keys(stated, {"2"})
+        require("riccati" not in data, "unknown: riccati")
+        equation.excluded_power(2, stated["2"])
+        u = rational_function(solution["log_derivative"])
+        top, bottom = u
+        left = ring.sub(ring.mul(ring.derivative(top), bottom), ring.mul(top, ring.derivative(bottom)))
+        left = ring.mul(ring.add(left, ring.mul(top, top)), equation.r[1])
+        require(left == ring.mul(equation.r[0], ring.mul(bottom, bottom)), "u' + u² is not r")
+        return equation, _algebraic_line(u)
+    require(group in _POWER, "unknown group")
+    keys(solution, {"power", "invariant"}, {"corank", "second"})
+    m = ring.whole(solution["power"])
+    require(m == _POWER[group], f"the power of the group is {_POWER[group]}")
+    invariant = rational_function(solution["invariant"])
+    equation.solves_power(invariant, m)
+    before = _BEFORE.get(group, ())
+    keys(stated, {str(k) for k in before})
+    for k in before:
+        equation.excluded_power(k, stated[str(k)])
+    require(
+        ("riccati" in data) == bool(before), "the exclusion of a rational y'/y is missing, or superfluous"
+    )
+    if before:
+        equation.excluded_riccati(data["riccati"])
+        require("corank" not in solution and "second" not in solution, "unknown key of the solution")
+        return equation, True
+    constant = equation.wronskian(invariant)
+    if group == "torus":
+        require("corank" not in solution, "unknown: corank")
+        if not constant[0]:
+            second = rational_function(solution.get("second"))
+            equation.solves_power(second, 2)
+            require(
+                bool(slope(_ratio(second, invariant))[0]), "the second solution is a multiple of the first"
+            )
+        else:
+            require(
+                "second" not in solution or bool(rational_function(solution["second"])), "unknown: second"
+            )
+            if "second" in solution:
+                equation.solves_power(rational_function(solution["second"]), 2)
+        return equation, True
+    require(not constant[0] and "second" not in solution, "the solution is not unipotent")
+    record = keys(solution.get("corank"), {"degree_bound", "prime"})
+    local = equation.power_bound(2)
+    require(local is not None and record["degree_bound"] == local[1], "the degree bound is wrong")
+    assert local is not None
+    require(
+        equation.corank(2, local[0], local[1], record["prime"]) == 1, "more than one solution is possible"
+    )
+    return equation, True
+
+
+def _ratio(a: Rational, b: Rational) -> Rational:
+    return reduced(ring.mul(a[0], b[1]), ring.mul(a[1], b[0]))
+
+
+def _algebraic_line(u: Rational) -> bool:
+    top, bottom = u
+    if not top:
+        return True
+    if len(top) >= len(bottom) or not ring.coprime(bottom, ring.derivative(bottom)):
+        return False
+    x = sympy.Symbol("x")
+    terms = [sympy.Rational(c.numerator, c.denominator) for c in reversed(bottom)]
+    for factor, _ in sympy.Poly(terms, x, domain="QQ").factor_list()[1]:
+        f = [Fraction(int(c.p), int(c.q)) for c in map(sympy.Rational, reversed(factor.all_coeffs()))]
+        residue = ring.mod(ring.mul(top, ring.inverse(ring.derivative(bottom), f)), f)
+        if len(residue) > 1:
+            return False
+    return True
+
+
+__all__ = ["Equation", "InvalidError", "check_liouville", "check_sl2", "keys"]

@@ -1,0 +1,219 @@
+"""Monodromy integrated again, in balls: a non-zero Cartan value is a theorem."""
+
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
+# pyright: reportCallIssue=false, reportOperatorIssue=false, reportIndexIssue=false, reportOptionalOperand=false
+# pyright: reportGeneralTypeIssues=false, reportAssignmentType=false
+# (sympy's annotations know expressions as Basic or Expr only, FLINT's have gaps)
+
+import itertools
+from fractions import Fraction
+from typing import Any
+
+import flint
+import sympy
+
+from thetadot.integrability.verifier.equations import keys
+from thetadot.integrability.verifier.expressions import parse
+from thetadot.integrability.verifier.polynomials import InvalidError, number, require, whole
+
+_MOST_BITS = 3072
+_MOST_CORNERS = 2000
+
+
+class _System:
+    """q Y' = P Y over Q(√D) in balls."""
+
+    def __init__(self, entries: list[list[sympy.Expr]], p: sympy.Symbol):
+        self.order = len(entries)
+        fractions = [[sympy.fraction(sympy.cancel(e)) for e in row] for row in entries]
+        common = sympy.Poly(1, p, extension=True)
+        for row in fractions:
+            for _, bottom in row:
+                common = sympy.lcm(common, sympy.Poly(bottom, p, extension=True))
+        self.q = _balls(common)
+        self.p = [
+            [
+                _balls(sympy.Poly(top, p, extension=True) * common.quo(sympy.Poly(bottom, p, extension=True)))
+                for top, bottom in row
+            ]
+            for row in fractions
+        ]
+        # Roots over Q: the norm of the denominator has them among its own.
+        norm = common.norm() if common.get_domain().is_Algebraic else common
+        self.roots = []
+        for factor, _ in sympy.Poly(norm.as_expr(), p, domain="QQ").factor_list()[1]:
+            exact = flint.fmpq_poly(
+                [flint.fmpq(int(c.p), int(c.q)) for c in map(sympy.Rational, reversed(factor.all_coeffs()))]
+            )
+            self.roots += [root for root, _ in exact.complex_roots()]
+        self.degree = self.q.degree()
+        self.lead = self.q[self.degree]
+        self.multiplicity = self.degree
+
+    def step(self, centre: flint.acb, h: flint.acb, bits: int) -> flint.acb_mat:
+        k = self.order
+        gap = min(((centre - root).abs_lower() for root in self.roots), key=float)
+        rho = gap / 2
+        shift = flint.acb_poly([centre, 1])
+        q = self.q(shift)
+        rows = [[poly(shift) for poly in row] for row in self.p]
+        length = max([1] + [poly.length() for row in rows for poly in row])
+        p = [flint.acb_mat([[poly[n] for poly in row] for row in rows]) for n in range(length)]
+        top = flint.arb(0)
+        for n, matrix in enumerate(p):
+            top += sum((abs(entry) for entry in matrix.entries()), flint.arb(0)) * rho**n
+        # |q| ≥ |q(centre)| Π (1 − ρ/|centre − ζ|) ≥ |q(centre)| 2^(−degree) on the disc of half the distance.
+        bottom = q[0].abs_lower() / flint.arb(2) ** self.multiplicity
+        require(bool(bottom > 0), "a corner of a loop is too near a singular point")
+        x = abs(h) / rho
+        require(bool(x < flint.arb(0.9)), "a step of a loop is too long")
+        growth = (rho * top / bottom).exp()
+        terms = 8
+        while terms < 20 * bits and bool((growth * x ** (terms + 1) / (1 - x)) > flint.arb(2) ** (-bits)):
+            terms += 8
+        series = [flint.acb_mat([[int(i == j) for j in range(k)] for i in range(k)])]
+        total, current = series[0], flint.acb(1)
+        for n in range(terms):
+            new = flint.acb_mat(k, k)
+            for i in range(min(n + 1, length)):
+                new += p[i] * series[n - i]
+            for i in range(1, min(n, self.degree) + 1):
+                new -= series[n + 1 - i] * (q[i] * (n + 1 - i))
+            series.append(new * (1 / (q[0] * (n + 1))))
+            current *= h
+            total += series[-1] * current
+        tail = (growth * x ** (terms + 1) / (1 - x)).upper()
+        ball = flint.acb(tail.union(-tail), tail.union(-tail))
+        return total + flint.acb_mat([[ball] * k for _ in range(k)])
+
+    def around(self, corners: list[tuple[Fraction, Fraction]], bits: int) -> flint.acb_mat:
+        k = self.order
+        total = flint.acb_mat([[int(i == j) for j in range(k)] for i in range(k)])
+        for begin, end in itertools.pairwise(corners):
+            here = begin
+            while here != end:
+                centre = _point(here)
+                gap = min(float((centre - root).abs_lower()) for root in self.roots)
+                require(gap > 0, "a loop runs into a singular point")
+                across = (end[0] - here[0], end[1] - here[1])
+                away = float(across[0] ** 2 + across[1] ** 2) ** 0.5
+                target = end
+                if away > gap / 6:
+                    share = Fraction(int(gap / 6 / away * 2**16), 2**16)
+                    require(share > 0, "a loop runs into a singular point")
+                    target = tuple(
+                        Fraction(round((a + b * share) * 2**40), 2**40)
+                        for a, b in zip(here, across, strict=True)
+                    )
+                h = (target[0] - here[0], target[1] - here[1])
+                total = self.step(centre, _point(h), bits) * total
+                here = target
+        return total
+
+
+def _point(z: Any) -> flint.acb:
+    return flint.acb(*(flint.arb(flint.fmpq(c.numerator, c.denominator)) for c in z))
+
+
+def _balls(poly: sympy.Poly) -> flint.acb_poly:
+    return flint.acb_poly([_constant(c) for c in reversed(poly.all_coeffs())])
+
+
+def _constant(value: Any) -> flint.acb:
+    """a + b√D as a ball."""
+    total = flint.acb(0)
+    for term in sympy.Add.make_args(sympy.expand(value)):
+        product = flint.acb(1)
+        for factor in sympy.Mul.make_args(term):
+            if factor.is_Rational:
+                product *= flint.acb(flint.fmpq(int(factor.p), int(factor.q)))
+            elif factor.is_Pow and factor.base.is_Integer and factor.exp == sympy.Rational(1, 2):
+                product *= flint.acb(int(factor.base)).sqrt()
+            else:
+                require(factor == sympy.I, "a coefficient is not in a quadratic field")
+                product *= flint.acb(0, 1)
+        total += product
+    return total
+
+
+def _logarithm(matrix: flint.acb_mat) -> flint.acb_mat:
+    """P diag(log|λ|) P⁻¹ divided by the largest difference of log|λ|."""
+    k = matrix.nrows()
+    identity = flint.acb_mat([[int(i == j) for j in range(k)] for i in range(k)])
+    if k == 2:
+        half = matrix.trace() / 2
+        root = (half * half - matrix.det()).sqrt()
+        values = [half + root, half - root]
+    else:
+        try:
+            values = list(matrix.eig())
+        except (ValueError, ZeroDivisionError) as error:
+            raise InvalidError("the eigenvalues of a word do not separate") from error
+    sizes = [abs(v).log() for v in values]
+    total = flint.acb_mat(k, k)
+    for i, j_others in ((i, [j for j in range(k) if j != i]) for i in range(k)):
+        term = identity * sizes[i]
+        for j in j_others:
+            gap = values[i] - values[j]
+            require(not gap.contains(0), "the eigenvalues of a word do not separate")
+            term = term * (matrix - identity * values[j]) * (1 / gap)
+        total += term
+    spreads = sorted((s for s in sizes), key=lambda s: float(s.mid()))
+    spread = spreads[-1] - spreads[0]
+    require(bool(spread > 0), "the eigenvalues of a word have equal sizes")
+    return total * (1 / spread)
+
+
+def check_monodromy(data: dict[str, Any]) -> None:
+    """tr(D_U[D_V, D_W]) is at least the stated bound: G⁰ of the system is not solvable."""
+    keys(data, {"format", "kind", "variable", "system", "loops", "words", "bits", "lower_bound"}, {"digest"})
+    name, rows = data["variable"], data["system"]
+    require(isinstance(name, str) and name.isidentifier(), "the variable has no name")
+    require(
+        isinstance(rows, list)
+        and 1 < len(rows) <= 12
+        and all(isinstance(r, list) and len(r) == len(rows) for r in rows),
+        "the system is not square",
+    )
+    entries = [[parse(text, [name]) for text in row] for row in rows]
+    bits = whole(data["bits"])
+    require(32 <= bits <= _MOST_BITS, "bits is out of bounds")
+    loops = []
+    require(isinstance(data["loops"], list) and bool(data["loops"]), "there are no loops")
+    for loop in data["loops"]:
+        require(
+            isinstance(loop, list) and 2 < len(loop) <= _MOST_CORNERS,
+            "a loop has too few or too many corners",
+        )
+        require(all(isinstance(c, list) and len(c) == 2 for c in loop), "a corner is not a pair")
+        loops.append([(number(x), number(y)) for x, y in loop])
+    base = loops[0][0]
+    require(all(loop[0] == base and loop[-1] == base for loop in loops), "a loop does not close at the base")
+    words = data["words"]
+    require(isinstance(words, list) and len(words) == 3, "there are not three words")
+    for word in words:
+        require(isinstance(word, list) and 0 < len(word) <= 64, "a word is empty or too long")
+        require(all(0 < abs(whole(a)) <= len(loops) for a in word), "a word names no loop")
+    bound = data["lower_bound"]
+    require(isinstance(bound, str), "the bound is not a text")
+    try:
+        stated = float(bound)
+    except ValueError as error:
+        raise InvalidError("the bound is not a number") from error
+    require(0 < stated < float("inf"), "the bound is not positive")
+    before = flint.ctx.prec
+    flint.ctx.prec = 3 * bits + 64
+    try:
+        system = _System(entries, sympy.Symbol(name))
+        matrices = [system.around(loop, bits) for loop in loops]
+        logs = []
+        for word in words:
+            total = flint.acb_mat([[int(i == j) for j in range(system.order)] for i in range(system.order)])
+            for a in word:
+                total = (matrices[a - 1] if a > 0 else matrices[-a - 1].inv()) * total
+            logs.append(_logarithm(total))
+        x, y, z = logs
+        value = abs((x * (y * z - z * y)).trace())
+        require(bool(value.lower() >= flint.arb(stated)), "the value is below the stated bound")
+    finally:
+        flint.ctx.prec = before
