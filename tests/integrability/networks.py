@@ -30,5 +30,5 @@ def common_block(flow, level):
 
 def group_on(flow, level):
     """The Galois result of that block."""
-    leaf, block = common_block(flow, level)
+    _, block = common_block(flow, level)
     return decide_block(block)

@@ -1,7 +1,7 @@
 """Integrability: whether a gradient flow has a closed form, decided by differential Galois theory, with proofs."""
 
 from thetadot.integrability.activations import ExactActivation, exact_activation
-from thetadot.integrability.cartan import CartanResult, CartanStatus, cartan_criterion
+from thetadot.integrability.cartan import CartanResult, CartanStatus, cartan_criterion, prove_non_solvable
 from thetadot.integrability.certificate import Certificate
 from thetadot.integrability.closed_form import ClosedForm, closed_form
 from thetadot.integrability.companion import RealTimeCompanion, real_time_companion
@@ -131,6 +131,7 @@ __all__ = [
     "plot_real_time",
     "plot_solvability_map",
     "plot_verdict",
+    "prove_non_solvable",
     "real_time_companion",
     "reduce_equation",
     "riccati_solution",

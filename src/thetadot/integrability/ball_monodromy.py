@@ -8,7 +8,7 @@
 import contextlib
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -189,6 +189,15 @@ def ball_monodromy(entries: Any, *, base: complex | None = None, bits: int = 192
         bits,
         entries,
     )
+
+
+def ball_loops(
+    system: PolynomialSystem, loops: Sequence[tuple[Point, ...]], bits: int
+) -> list[flint.acb_mat]:
+    """The matrices of some loops, as balls of about `bits` bits."""
+    with precision(3 * bits + 64):
+        balls = _Balls(system)
+        return [_around(balls, loop, int(bits / _PER_TERM) + 12) for loop in loops]
 
 
 def _complex(z: flint.acb) -> complex:

@@ -8,19 +8,21 @@
 import dataclasses
 import enum
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import flint
 import numpy as np
 
-from thetadot.integrability.ball_monodromy import ball_monodromy, precision
-from thetadot.integrability.monodromy import Monodromy
+from thetadot.integrability.ball_monodromy import ball_loops, ball_monodromy, precision
+from thetadot.integrability.loops import polynomial_system
+from thetadot.integrability.monodromy import Monodromy, float_monodromy
 
 _KEPT = 16
 _MOST_WORDS = 3000
 _MOST_BITS = 1536
 _CLEAR = 10.0
+_MARGIN = 0.95
 _SMALLEST_SPREAD = 1e-6
 
 Word = tuple[int, ...]
@@ -197,7 +199,10 @@ def _ball_logarithm(matrix: flint.acb_mat) -> flint.acb_mat | None:
 
 def ball_value(enclosures: Sequence[flint.acb_mat], chosen: Sequence[Word]) -> flint.arb | None:
     """|tr(D_U[D_V, D_W])| over the spreads, as a ball."""
-    inverses = [m.inv() for m in enclosures]
+    try:
+        inverses = [m.inv() for m in enclosures]
+    except ZeroDivisionError:
+        return None
     logs = [_ball_logarithm(_product(word, enclosures, inverses)) for word in chosen]
     if any(log is None for log in logs):
         return None
@@ -218,14 +223,14 @@ def _rigorous(monodromy: Monodromy, listed: list[Word]) -> CartanResult:
                     continue
                 middle, radius = float(value.mid()), float(value.rad().upper())
                 if bool(value > 0) and middle > _CLEAR * radius:
-                    bound = float(value.lower()) * (1 - 1e-12)
+                    bound = float(value.lower()) * _MARGIN
                     return CartanResult(
                         CartanStatus.NON_SOLVABLE,
                         middle,
                         radius,
                         chosen,
                         True,
-                        _proof(current, chosen, bound),
+                        _proof(current.loops, chosen, current.bits, bound),
                     )
                 if radius < best.error:
                     best = dataclasses.replace(best, value=middle, error=radius, words=chosen)
@@ -235,14 +240,42 @@ def _rigorous(monodromy: Monodromy, listed: list[Word]) -> CartanResult:
     return best
 
 
-def _proof(monodromy: Monodromy, chosen: Sequence[Word], bound: float) -> dict[str, Any]:
+def prove_non_solvable(entries: Any, *, word_length: int = 3, bits: int = 64) -> CartanResult:
+    """The same test in ball arithmetic on the loops of the best words only, which floating point has chosen.
+
+    Arguments:
+        entries: a matrix of rational functions. word_length: of the words. bits: to begin with, doubled up to 1536.
+    """
+    numeric = float_monodromy(entries)
+    found = cartan_criterion(numeric, word_length=word_length)
+    if found.status is not CartanStatus.NON_SOLVABLE:
+        return found
+    used = sorted({abs(letter) - 1 for word in found.words for letter in word})
+    short = [tuple((1 if a > 0 else -1) * (used.index(abs(a) - 1) + 1) for a in w) for w in found.words]
+    system = polynomial_system(entries)
+    while bits <= _MOST_BITS:
+        try:
+            enclosures = ball_loops(system, [numeric.loops[k] for k in used], bits)
+        except ZeroDivisionError:  # the balls are too wide for an inverse
+            bits *= 2
+            continue
+        with precision(3 * bits + 64):
+            value = ball_value(enclosures, short)
+            if value is not None and value.is_finite() and bool(value > 0):
+                middle, radius = float(value.mid()), float(value.rad().upper())
+                if middle > _CLEAR * radius:
+                    bound = float(value.lower()) * _MARGIN
+                    proof = _proof(numeric.loops, found.words, bits, bound)
+                    return CartanResult(CartanStatus.NON_SOLVABLE, middle, radius, found.words, True, proof)
+        bits *= 2
+    return found
+
+
+def _proof(loops: Sequence[Any], chosen: Sequence[Word], bits: int, bound: float) -> dict[str, Any]:
     used = sorted({abs(letter) - 1 for word in chosen for letter in word})
     return {
-        "loops": [[[str(x), str(y)] for x, y in monodromy.loops[k]] for k in used],
+        "loops": [[[str(x), str(y)] for x, y in loops[k]] for k in used],
         "words": [[(1 if a > 0 else -1) * (used.index(abs(a) - 1) + 1) for a in word] for word in chosen],
-        "bits": monodromy.bits,
+        "bits": bits,
         "lower_bound": repr(bound),
     }
-
-
-Logarithm = Callable[[np.ndarray], Any]

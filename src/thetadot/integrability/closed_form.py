@@ -145,13 +145,13 @@ def _pair(second: float, rho: float, start: np.ndarray, times: np.ndarray) -> np
     if total == 0.0:
         return np.repeat(start[None], len(times), axis=0)
     width = np.hypot(2 * rho, second * level)
-    # The root of smaller size by Vieta, M₊ M₋ = −C²: the difference would cancel.
-    high = (2 * rho + width) / second if rho >= 0 else -second * level**2 / (2 * rho - width)
-    low = (2 * rho - width) / second if rho < 0 else -second * level**2 / (2 * rho + width)
     first = total**2
     if width == 0.0:
         m = first / (1 + 0.5 * second * first * times)
     else:
+        # The root of smaller size by Vieta, M₊ M₋ = −C²: the difference would cancel.
+        high = (2 * rho + width) / second if rho >= 0 else -second * level**2 / (2 * rho - width)
+        low = (2 * rho - width) / second if rho < 0 else -second * level**2 / (2 * rho + width)
         # M = (M₊(M₀−M₋) − M₋(M₀−M₊)e)/((M₀−M₋) − (M₀−M₊)e) with e = exp(−(σ₂/2)(M₊−M₋)t).
         decay = np.exp(-width * times)
         m = (high * (first - low) - low * (first - high) * decay) / ((first - low) - (first - high) * decay)

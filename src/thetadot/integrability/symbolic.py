@@ -18,7 +18,7 @@ import sympy
 from thetadot.integrability.activations import KINKED, ExactActivation, exact_activation
 from thetadot.integrability.errors import InexactDataError, NotAnalyticError, UnsupportedFlowError
 from thetadot.problems import EmpiricalRisk, FunctionRisk
-from thetadot.problems.losses import loss_name
+from thetadot.problems.losses import loss_name, squared
 
 LARGEST = 16
 """Most parameters of a flow that is made from a problem."""
@@ -266,8 +266,8 @@ def flow_of_problem(problem: Any) -> SymbolicFlow:
             f"{problem.network.description}: expected mlp, linear or two_layer (fully connected)"
         )
     named = loss_name(problem.sample_loss)
-    if named != "squared":
-        raise UnsupportedFlowError(f"loss {named}: expected squared, whose flow is exact")
+    if named != loss_name(squared):
+        raise UnsupportedFlowError(f"{named}: expected the squared loss, whose flow is exact")
     activation = exact_activation(chain.activation.name)
     x = np.asarray(problem.x, float).reshape(problem.samples, -1)
     y = np.asarray(problem.y, float).reshape(problem.samples, -1)

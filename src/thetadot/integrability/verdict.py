@@ -6,8 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from thetadot.integrability.ball_monodromy import ball_monodromy
-from thetadot.integrability.cartan import CartanResult, CartanStatus, cartan_criterion
+from thetadot.integrability.cartan import CartanResult, CartanStatus, cartan_criterion, prove_non_solvable
 from thetadot.integrability.certificate import Certificate
 from thetadot.integrability.closed_form import ClosedForm, closed_form
 from thetadot.integrability.errors import DisagreementError, IntegrabilityError, TriangularSystemError
@@ -368,7 +367,7 @@ def _test_higher(finding: Finding, case: _Case, rigorous: bool) -> tuple[Finding
 
 def _cartan(block: VariationalBlock, rigorous: bool) -> CartanResult:
     if rigorous:
-        return cartan_criterion(ball_monodromy(block.entries))
+        return prove_non_solvable(block.entries)
     return cartan_criterion(float_monodromy(block.entries))
 
 
