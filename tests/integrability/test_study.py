@@ -1,5 +1,6 @@
 """The lens in a study, the companion in real time, and the figures."""
 
+import jax
 import numpy as np
 import pytest
 import sympy
@@ -17,12 +18,18 @@ def wide():
     return td.EmpiricalRisk(td.mlp([4, 8, 1], "tanh"), td.squared, np.ones((2, 4)), np.ones((2, 1)))
 
 
+@pytest.fixture(scope="module")
+def path(wide):
+    theta = wide.init(jax.random.key(0))
+    return td.descend(wide, theta, td.GradientDescent(0.1), 2, progress=False)
+
+
 SPEC = {"widths": [1, 1, 1], "activation": "identity", "data": [["1", "1/2"], ["-1", "-1/2"]]}
 
 
-def test_a_named_network_is_analysed_whatever_was_trained(wide):
+def test_a_named_network_is_analysed_whatever_was_trained(wide, path):
     options = study.Options(network=SPEC, numeric=False, map={"targets": ["1/2", "1"], "levels": ["0", "1"]})
-    found = study.analyse(wide, None, options)
+    found = study.analyse(wide, path, options)
     assert found.verdict.status.name == "NON_INTEGRABLE"
     data = found.to_xarray()
     assert data.attrs["status"] == "NON_INTEGRABLE"
@@ -31,9 +38,9 @@ def test_a_named_network_is_analysed_whatever_was_trained(wide):
     assert "complexified" in found.summary()
 
 
-def test_a_wide_problem_is_refused_with_the_entry_to_write(wide):
+def test_a_wide_problem_is_refused_with_the_entry_to_write(wide, path):
     with pytest.raises(integrability.UnsupportedFlowError, match=r"not narrow \(P = 49"):
-        study.analyse(wide, None, study.Options())
+        study.analyse(wide, path, study.Options())
 
 
 def test_options_are_closed_and_bounded():

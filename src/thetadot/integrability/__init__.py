@@ -44,6 +44,7 @@ from thetadot.integrability.kovacic import (
 from thetadot.integrability.manifolds import InvariantManifold, invariant_manifold, invariant_manifolds
 from thetadot.integrability.monodromy import Enclosure, Monodromy, monodromy
 from thetadot.integrability.orbits import Orbit, orbit, orbits
+from thetadot.integrability.outcome import ExcludedClass, Finding, Integrability, Verdict
 from thetadot.integrability.solvability_map import SolvabilityMap, solvability_map
 from thetadot.integrability.study import IntegrabilityResult, Options
 from thetadot.integrability.symbolic import (
@@ -54,14 +55,7 @@ from thetadot.integrability.symbolic import (
     symbolic_flow,
 )
 from thetadot.integrability.variational import VariationalBlock, normal_blocks
-from thetadot.integrability.verdict import (
-    ExcludedClass,
-    Finding,
-    Integrability,
-    Verdict,
-    analyse,
-    decide_block,
-)
+from thetadot.integrability.verdict import analyse, decide_block
 from thetadot.integrability.verification import Check, Verification, verify_certificate
 
 __all__ = [

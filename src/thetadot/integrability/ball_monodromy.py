@@ -68,6 +68,7 @@ class _Balls:
         p = [flint.acb_mat(k, k, [poly[n] for poly in shifted]) for n in range(length)]
         rho = self.distance(centre) / 2
         bound = self._growth(centre, rho, p)
+        terms = self._enough(terms, bound, abs(h) / rho)
         powers = [flint.acb(1)]
         for _ in range(max(len(q), length) + 1):
             powers.append(powers[-1] * h)
@@ -91,6 +92,12 @@ class _Balls:
             raise IntegrabilityError("a step is too long for its disc of convergence")
         ball = flint.acb(_around_zero(tail), _around_zero(tail))
         return total + flint.acb_mat(k, k, [ball] * (k * k))
+
+    @staticmethod
+    def _enough(terms: int, bound: flint.arb, x: flint.arb) -> int:
+        """As many terms more as the bound of the solution on the disc asks for."""
+        gain = -math.log(float(x.upper()))
+        return terms + min(6 * terms, int(float(bound.log().upper()) / gain) + 1)
 
     def _growth(self, centre: flint.acb, rho: flint.arb, p: list[flint.acb_mat]) -> flint.arb:
         """exp(ρ·max‖B‖) on the disc, with |q| bounded below by its roots."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import flint
 import numpy as np
+from scipy.linalg import matrix_balance
 
 from thetadot.integrability.ball_monodromy import ball_loops, ball_monodromy, precision
 from thetadot.integrability.loops import polynomial_system
@@ -68,7 +69,7 @@ def words(letters: int, length: int) -> list[Word]:
         for a, b in ((i, j), (i, -j), (-i, j), (-i, -j)):
             bracket = (a, b, -a, -b)
             found.append(bracket)
-            found += [(c, *bracket, -c) for c in alphabet if c not in (a, -a)]
+            found += [(c, *bracket, -c) for c in alphabet if c not in (a, -a, b, -b)]
     return list(dict.fromkeys(found))
 
 
@@ -118,7 +119,7 @@ def cartan_criterion(monodromy: Monodromy, *, word_length: int = 3) -> CartanRes
     if monodromy.rigorous:
         return _rigorous(monodromy, listed)
     assert monodromy.second is not None
-    triples = _ranked(monodromy.matrices, monodromy.second, listed)
+    triples = _ranked(monodromy.matrices, monodromy.second, listed, monodromy.irregular)
     if not triples:
         return CartanResult(CartanStatus.INCONCLUSIVE, 0.0, float("inf"), (), False)
     value, error, chosen = triples[0]
@@ -147,11 +148,47 @@ def _logarithms(matrices: np.ndarray, second: np.ndarray, listed: list[Word]):
     return kept
 
 
-def _ranked(matrices, second, listed) -> list[tuple[float, float, tuple[Word, ...]]]:
-    kept = _logarithms(matrices, second, listed)
+def _distinct(items: list[Any], number: int) -> list[Any]:
+    """The first items whose directions D differ by more than a sign."""
+    found: list[Any] = []
+    for item in items:
+        if len(found) == number:
+            break
+        size = 1e-5 * float(np.abs(item[2]).max())
+        if all(min(np.abs(item[2] - o[2]).max(), np.abs(item[2] + o[2]).max()) > size for o in found):
+            found.append(item)
+    return found
+
+
+def _balanced_basis(matrices: np.ndarray) -> np.ndarray:
+    """A basis in which the matrices are as well-conditioned as eigenvectors of one and a scaling can make them."""
+    k = matrices.shape[1]
+
+    def worst(basis: np.ndarray) -> float:
+        with np.errstate(all="ignore"):
+            if not np.linalg.cond(basis) < 1e12:
+                return float("inf")
+            return max(float(np.linalg.cond(m)) for m in np.linalg.inv(basis) @ matrices @ basis)
+
+    candidates = [np.eye(k, dtype=complex)]
+    for first, other in itertools.permutations(range(len(matrices)), 2):
+        vectors = np.linalg.eig(matrices[first])[1]
+        if np.linalg.cond(vectors) < 1e12:
+            turned = np.linalg.inv(vectors) @ matrices[other] @ vectors
+            _, (scale, _) = matrix_balance(turned, permute=False, separate=True)
+            candidates.append(vectors * scale)
+    return min(candidates, key=worst)
+
+
+def _ranked(matrices, second, listed, irregular) -> list[tuple[float, float, tuple[Word, ...]]]:
+    basis = _balanced_basis(matrices)
+    inverse = np.linalg.inv(basis)
+    kept = _logarithms(inverse @ matrices @ basis, inverse @ second @ basis, listed)
     found = []
-    # The best-conditioned words, and as many commutators: hyperbolic words may all be long.
-    chosen = kept[:_KEPT] + [item for item in kept[_KEPT:] if len(item[1]) >= 4][: _KEPT // 2]
+    tame = [item for item in kept if not any(irregular[abs(a) - 1] for a in item[1])]
+    commutators = [item for item in tame if len(item[1]) >= 4]
+    chosen = _distinct(kept, _KEPT // 2) + _distinct(tame, _KEPT // 2) + _distinct(commutators, _KEPT // 2)
+    chosen = _distinct(chosen, len(chosen))
     for a, b, c in itertools.combinations(chosen, 3):
         values = [np.trace(x @ (y @ z - z @ y)) for x, y, z in ((a[2], b[2], c[2]), (a[3], b[3], c[3]))]
         sizes = [float(np.abs(item[2]).max()) * item[2].shape[0] for item in (a, b, c)]
@@ -211,7 +248,7 @@ def ball_value(enclosures: Sequence[flint.acb_mat], chosen: Sequence[Word]) -> f
 
 
 def _rigorous(monodromy: Monodromy, listed: list[Word]) -> CartanResult:
-    ranked = _ranked(monodromy.matrices, monodromy.matrices, listed)
+    ranked = _ranked(monodromy.matrices, monodromy.matrices, listed, monodromy.irregular)
     best = CartanResult(CartanStatus.INCONCLUSIVE, 0.0, float("inf"), (), True)
     current = monodromy
     candidates = [t for t in ranked if t[0] > 1e-9][:5]
@@ -240,11 +277,14 @@ def _rigorous(monodromy: Monodromy, listed: list[Word]) -> CartanResult:
     return best
 
 
-def prove_non_solvable(entries: Any, *, word_length: int = 3, bits: int = 64) -> CartanResult:
+def prove_non_solvable(
+    entries: Any, *, word_length: int = 3, bits: int = 64, most_bits: int = 256
+) -> CartanResult:
     """The same test in ball arithmetic on the loops of the best words only, which floating point has chosen.
 
     Arguments:
-        entries: a matrix of rational functions. word_length: of the words. bits: to begin with, doubled up to 1536.
+        entries: a matrix of rational functions. word_length: of the words. bits: to begin with, doubled up to
+        most_bits; beyond it the answer is the floating-point one, not rigorous.
     """
     numeric = float_monodromy(entries)
     found = cartan_criterion(numeric, word_length=word_length)
@@ -253,7 +293,7 @@ def prove_non_solvable(entries: Any, *, word_length: int = 3, bits: int = 64) ->
     used = sorted({abs(letter) - 1 for word in found.words for letter in word})
     short = [tuple((1 if a > 0 else -1) * (used.index(abs(a) - 1) + 1) for a in w) for w in found.words]
     system = polynomial_system(entries)
-    while bits <= _MOST_BITS:
+    while bits <= most_bits:
         try:
             enclosures = ball_loops(system, [numeric.loops[k] for k in used], bits)
         except ZeroDivisionError:  # the balls are too wide for an inverse

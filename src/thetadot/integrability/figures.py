@@ -19,9 +19,9 @@ from thetadot.integrability.companion import RealTimeCompanion
 from thetadot.integrability.kovacic import GaloisGroup
 from thetadot.integrability.monodromy import Monodromy
 from thetadot.integrability.orbits import Orbit
+from thetadot.integrability.outcome import Finding, Verdict
 from thetadot.integrability.solvability_map import SolvabilityMap
 from thetadot.integrability.symbolic import SymbolicFlow
-from thetadot.integrability.verdict import Finding, Verdict
 
 _COLOURS = {
     "TORUS": "#cfe3ff",

@@ -17,8 +17,8 @@ from thetadot.integrability.algebrization import Evaluator
 from thetadot.integrability.errors import IntegrabilityError
 from thetadot.integrability.loops import PolynomialSystem, plan_loops, polynomial_system, singularities
 
-_TERMS = (34, 44)
-_STEP = (0.28, 0.2)
+_TERMS = (44, 56)
+_STEP = (0.24, 0.2)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,15 +15,7 @@ import flint
 from thetadot.integrability.linear_solutions import PRIMES, corank_mod, polynomial_kernel, to_modular
 from thetadot.integrability.local_data import LocalData, Pole
 from thetadot.integrability.number_field import SquareRoot, field_square_root, inverse_mod
-from thetadot.integrability.quotients import (
-    ONE,
-    ZERO,
-    Polynomial,
-    Quotient,
-    fraction,
-    polynomial,
-    square_root,
-)
+from thetadot.integrability.quotients import ZERO, Polynomial, Quotient, factors, fraction, square_root
 
 _MOST_PATTERNS = 2**16
 
@@ -290,13 +282,8 @@ def abelian_line(solution: Quotient) -> bool:
         return True
     if top.degree() >= bottom.degree() or bottom.gcd(bottom.derivative()).degree() > 0:
         return False
-    from thetadot.integrability.quotients import factors
-
     for factor, _ in factors(bottom):
         residue = top * inverse_mod(bottom.derivative() % factor, factor) % factor
         if residue.degree() > 0:
             return False
     return True
-
-
-__all__ = ["ONE", "Pattern", "RiccatiSearch", "abelian_line", "polynomial", "search_riccati"]

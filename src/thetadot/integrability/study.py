@@ -16,9 +16,9 @@ from thetadot.integrability.errors import IntegrabilityError, UnsupportedFlowErr
 from thetadot.integrability.kovacic import GaloisGroup, decide, normal_quotient
 from thetadot.integrability.manifolds import invariant_manifolds
 from thetadot.integrability.orbits import Orbit, leaves
+from thetadot.integrability.outcome import MEANING, Verdict
 from thetadot.integrability.symbolic import SymbolicFlow, flow_of_problem, network_flow
 from thetadot.integrability.variational import normal_blocks
-from thetadot.integrability.verdict import MEANING, Verdict
 from thetadot.integrability.verdict import analyse as decide_flow
 from thetadot.problems import Problem
 

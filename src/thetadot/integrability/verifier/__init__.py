@@ -10,8 +10,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from thetadot.integrability.verifier.equations import check_liouville, check_sl2
 from thetadot.integrability.verifier.flows import check_integrals, check_verdict
+from thetadot.integrability.verifier.groups import check_liouville, check_sl2
 from thetadot.integrability.verifier.loops import check_monodromy
 from thetadot.integrability.verifier.polynomials import InvalidError, require
 

@@ -12,10 +12,12 @@ from typing import Any
 
 import sympy
 
-from thetadot.integrability.verifier.equations import Equation, check_liouville, check_sl2, keys
+from thetadot.integrability.verifier.equations import Equation
 from thetadot.integrability.verifier.expressions import Curve, parse
+from thetadot.integrability.verifier.groups import check_liouville, check_sl2
 from thetadot.integrability.verifier.loops import check_monodromy
 from thetadot.integrability.verifier.polynomials import require
+from thetadot.integrability.verifier.rational_functions import keys
 
 _MOST_PARAMETERS = 40
 

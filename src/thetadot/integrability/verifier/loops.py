@@ -12,9 +12,9 @@ from typing import Any
 import flint
 import sympy
 
-from thetadot.integrability.verifier.equations import keys
 from thetadot.integrability.verifier.expressions import parse
 from thetadot.integrability.verifier.polynomials import InvalidError, number, require, whole
+from thetadot.integrability.verifier.rational_functions import keys
 
 _MOST_BITS = 3072
 _MOST_CORNERS = 2000
