@@ -89,10 +89,10 @@ class IntegrabilityResult:
         return f"{name}: {self.verdict}"
 
     def to_xarray(self):
-        """The findings (dimension finding), and the map (target, level) if there is one."""
+        """The findings (dimension finding), and the map (map_target, map_level) if there is one."""
         data = self.verdict.to_xarray()
         if self.groups is not None:
-            data["map_group"] = self.groups
+            data["map_group"] = self.groups.rename({"target": "map_target", "level": "map_level"})
         return data.assign_attrs(summary=self.summary(), loss=str(self.flow.loss), meaning=MEANING)
 
 
