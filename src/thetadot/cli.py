@@ -327,7 +327,12 @@ def verify_certificate(
     else:
         for check in found.checks:
             _print(f"{'✓' if check.passed else '✗'} {check.name}: {check.detail}")
-        _print(f"{'valid' if found.valid else 'INVALID'}: it proves {found.proves}")
+        failed = next((check for check in found.checks if not check.passed), None)
+        _print(
+            f"valid: it proves {found.proves}"
+            if failed is None
+            else f"INVALID at {failed.name}: {failed.detail}; it proves nothing"
+        )
     return DONE if found.valid else MISSED
 
 

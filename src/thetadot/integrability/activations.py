@@ -1,10 +1,5 @@
 """Activations for exact work: expression, parity, and the function S with S' = σ/σ' that shapes the leaves."""
 
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
-# pyright: reportCallIssue=false, reportOperatorIssue=false, reportIndexIssue=false, reportOptionalOperand=false
-# pyright: reportGeneralTypeIssues=false, reportAssignmentType=false
-# (sympy's annotations know expressions as Basic or Expr only, FLINT's have gaps)
-
 import dataclasses
 
 import sympy

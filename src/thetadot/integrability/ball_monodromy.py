@@ -1,10 +1,5 @@
 """Monodromy in ball arithmetic: every entry with a proved radius (FLINT's acb)."""
 
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
-# pyright: reportCallIssue=false, reportOperatorIssue=false, reportIndexIssue=false, reportOptionalOperand=false
-# pyright: reportGeneralTypeIssues=false, reportAssignmentType=false
-# (sympy's annotations know expressions as Basic or Expr only, FLINT's have gaps)
-
 import contextlib
 import itertools
 import math
@@ -19,7 +14,12 @@ from thetadot.integrability.errors import IntegrabilityError
 from thetadot.integrability.loops import Point, PolynomialSystem, plan_loops, polynomial_system, singularities
 from thetadot.integrability.monodromy import Enclosure, Monodromy
 
-_PER_TERM = math.log2(1 / 0.4)
+_SHARE = 0.4
+_MOST_GROWTH = 12.0
+_MOST_HALVINGS = 60
+
+Exact = tuple[flint.fmpq, flint.fmpq]
+"""Real and imaginary part of a corner."""
 
 
 @contextlib.contextmanager
@@ -58,23 +58,27 @@ class _Balls:
         """A lower bound of the distance to the nearest singular point."""
         return min(((centre - root).abs_lower() for root, _ in self.roots), key=float)
 
-    def step(self, centre: flint.acb, h: flint.acb, terms: int) -> flint.acb_mat:
-        """Y(centre + h) for Y(centre) = I, with the tail of the series enclosed."""
-        k = self.order
+    def step(self, here: Exact, there: Exact, bits: int) -> tuple[Exact, flint.acb_mat]:
+        """A point on the way from `here` to `there`, and Y there for Y(here) = I, the series' tail enclosed."""
+        k, centre = self.order, _acb(here)
         shift = flint.acb_poly([centre, 1])
         q = [self.q(shift)[n] for n in range(self.q.length())]
         shifted = [poly(shift) for poly in self.p]
         length = max(1, *(poly.length() for poly in shifted))
         p = [flint.acb_mat(k, k, [poly[n] for poly in shifted]) for n in range(length)]
-        rho = self.distance(centre) / 2
-        bound = self._growth(centre, rho, p)
-        terms = self._enough(terms, bound, abs(h) / rho)
+        rho, exponent = self._disc(centre, p)
+        target = _towards(here, there, _SHARE * float(rho))
+        h = _acb((target[0] - here[0], target[1] - here[1]))
+        x = abs(h) / rho
+        if not bool(x < 0.5):
+            raise IntegrabilityError("a step is too long for its disc of convergence")
+        terms = int((bits * math.log(2) + float(exponent.upper())) / -math.log(float(x.upper()))) + 2
         powers = [flint.acb(1)]
         for _ in range(max(len(q), length) + 1):
             powers.append(powers[-1] * h)
         q = [c * powers[n] for n, c in enumerate(q)]
         p = [c * powers[n + 1] for n, c in enumerate(p)]
-        identity = flint.acb_mat(k, k, [int(i == j) for i in range(k) for j in range(k)])
+        identity = _identity(k)
         series, total = [identity], identity
         inverse = 1 / q[0]
         for n in range(terms):
@@ -86,29 +90,28 @@ class _Balls:
             new = new * (inverse / (n + 1))
             series.append(new)
             total = total + new
-        x = abs(h) / rho
-        tail = bound * x ** (terms + 1) / (1 - x)
-        if not bool(x < 1) or not tail.is_finite():
-            raise IntegrabilityError("a step is too long for its disc of convergence")
+        tail = exponent.exp() * x ** (terms + 1) / (1 - x)
         ball = flint.acb(_around_zero(tail), _around_zero(tail))
-        return total + flint.acb_mat(k, k, [ball] * (k * k))
+        return target, total + flint.acb_mat(k, k, [ball] * (k * k))
 
-    @staticmethod
-    def _enough(terms: int, bound: flint.arb, x: flint.arb) -> int:
-        """As many terms more as the bound of the solution on the disc asks for."""
-        gain = -math.log(float(x.upper()))
-        return terms + min(6 * terms, int(float(bound.log().upper()) / gain) + 1)
+    def _disc(self, centre: flint.acb, p: list[flint.acb_mat]) -> tuple[flint.arb, flint.arb]:
+        """A radius ρ, at most half the distance to the nearest singular point, with a bound of ρ·max‖B‖ on the disc.
 
-    def _growth(self, centre: flint.acb, rho: flint.arb, p: list[flint.acb_mat]) -> flint.arb:
-        """exp(ρ·max‖B‖) on the disc, with |q| bounded below by its roots."""
-        top = flint.arb(0)
-        for n, matrix in enumerate(p):
-            size = sum((abs(entry) for entry in matrix.entries()), flint.arb(0))
-            top += size * rho**n
-        bottom = flint.arb(1)
-        for root, power in self.roots:
-            bottom *= ((centre - root).abs_lower() - rho) ** power
-        return (rho * top / bottom).exp()
+        The solution is at most exp of that bound, so that a large one would have to be paid for in terms of the
+        series: the disc shrinks until it is small. |q| is bounded below by its roots.
+        """
+        rho = self.distance(centre) / 2
+        sizes = [sum((abs(entry) for entry in matrix.entries()), flint.arb(0)) for matrix in p]
+        for _ in range(_MOST_HALVINGS):
+            top = sum((size * rho**n for n, size in enumerate(sizes)), flint.arb(0))
+            bottom = flint.arb(1)
+            for root, power in self.roots:
+                bottom *= ((centre - root).abs_lower() - rho) ** power
+            exponent = rho * top / bottom
+            if bool(exponent < _MOST_GROWTH):
+                return rho, exponent
+            rho /= 2
+        raise IntegrabilityError("a loop runs too near to a singular point for a bound of its solutions")
 
 
 def _around_zero(size: flint.arb) -> flint.arb:
@@ -116,42 +119,44 @@ def _around_zero(size: flint.arb) -> flint.arb:
     return size.upper().union(-size.upper())
 
 
-def _acb(z: tuple[flint.fmpq, flint.fmpq]) -> flint.acb:
+def _identity(k: int) -> flint.acb_mat:
+    return flint.acb_mat(k, k, [int(i == j) for i in range(k) for j in range(k)])
+
+
+def _acb(z: Exact) -> flint.acb:
     return flint.acb(flint.arb(z[0]), flint.arb(z[1]))
 
 
-def _fmpq(point: Point) -> tuple[flint.fmpq, flint.fmpq]:
+def _fmpq(point: Point) -> Exact:
     return tuple(flint.fmpq(c.numerator, c.denominator) for c in point)  # pyright: ignore[reportReturnType]
 
 
-def _around(balls: _Balls, loop: tuple[Point, ...], terms: int) -> flint.acb_mat:
-    k = balls.order
-    total = flint.acb_mat(k, k, [int(i == j) for i in range(k) for j in range(k)])
-    steps: list[flint.acb_mat] = []
+def _towards(here: Exact, there: Exact, reach: float) -> Exact:
+    """`there`, or a point with a short fraction at most `reach` away from `here` on the line to it."""
+    across = (there[0] - here[0], there[1] - here[1])
+    away = math.hypot(float(Fraction(str(across[0]))), float(Fraction(str(across[1]))))
+    if away <= reach:
+        return there
+    share = Fraction(math.floor(reach / away * 2**20), 2**20)
+    ratio = flint.fmpq(share.numerator, share.denominator)
+    return tuple(
+        flint.fmpq(((h + a * ratio) * 2**30).floor(), 2**30) for h, a in zip(here, across, strict=True)
+    )  # pyright: ignore[reportReturnType]
+
+
+def _around(balls: _Balls, loop: tuple[Point, ...], bits: int) -> flint.acb_mat:
+    total = _identity(balls.order)
     known: dict[Any, flint.acb_mat] = {}
     for begin, end in itertools.pairwise(loop):
         if (end, begin) in known:
-            steps.append(known[end, begin].inv())
+            total = known[end, begin].inv() * total
             continue
-        part = flint.acb_mat(k, k, [int(i == j) for i in range(k) for j in range(k)])
+        part = _identity(balls.order)
         here, there = _fmpq(begin), _fmpq(end)
         while here != there:
-            centre = _acb(here)
-            reach = float(balls.distance(centre)) / 5
-            across = (there[0] - here[0], there[1] - here[1])
-            away = math.hypot(float(Fraction(str(across[0]))), float(Fraction(str(across[1]))))
-            target = there
-            if away > reach:
-                share = Fraction(math.floor(reach / away * 2**20), 2**20)
-                ratio = flint.fmpq(share.numerator, share.denominator)
-                target = (here[0] + across[0] * ratio, here[1] + across[1] * ratio)
-                target = tuple(flint.fmpq((c * 2**30).floor(), 2**30) for c in target)
-            h = (target[0] - here[0], target[1] - here[1])
-            part = balls.step(centre, _acb(h), terms) * part
-            here = target
+            here, step = balls.step(here, there, bits)
+            part = step * part
         known[begin, end] = part
-        steps.append(part)
-    for part in steps:
         total = part * total
     return total
 
@@ -166,10 +171,9 @@ def ball_monodromy(entries: Any, *, base: complex | None = None, bits: int = 192
     if not points:
         raise IntegrabilityError("the system has no finite singular point: nothing to go around")
     start, loops = plan_loops(points, base)
-    terms = int(bits / _PER_TERM) + 12
     with precision(3 * bits + 64):
         balls = _Balls(system)
-        found = [_around(balls, loop, terms) for loop in loops]
+        found = [_around(balls, loop, bits) for loop in loops]
         matrices = np.array(
             [[[_complex(m[i, j]) for j in range(balls.order)] for i in range(balls.order)] for m in found]
         )
@@ -204,7 +208,7 @@ def ball_loops(
     """The matrices of some loops, as balls of about `bits` bits."""
     with precision(3 * bits + 64):
         balls = _Balls(system)
-        return [_around(balls, loop, int(bits / _PER_TERM) + 12) for loop in loops]
+        return [_around(balls, loop, bits) for loop in loops]
 
 
 def _complex(z: flint.acb) -> complex:

@@ -1,10 +1,5 @@
 """Cartan's criterion on monodromy: tr(X[Y, Z]) ≠ 0 in the Lie algebra proves that G⁰ is not solvable."""
 
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
-# pyright: reportCallIssue=false, reportOperatorIssue=false, reportIndexIssue=false, reportOptionalOperand=false
-# pyright: reportGeneralTypeIssues=false, reportAssignmentType=false
-# (sympy's annotations know expressions as Basic or Expr only, FLINT's have gaps)
-
 import dataclasses
 import enum
 import itertools

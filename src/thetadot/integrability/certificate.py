@@ -1,12 +1,6 @@
 """Certificates: proofs as plain JSON that a program which shares nothing with this one can check."""
 
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
-# pyright: reportCallIssue=false, reportOperatorIssue=false, reportIndexIssue=false, reportOptionalOperand=false
-# pyright: reportGeneralTypeIssues=false, reportAssignmentType=false
-# (sympy's annotations know expressions as Basic or Expr only, FLINT's have gaps)
-
 import dataclasses
-import functools
 import hashlib
 import json
 from pathlib import Path
@@ -22,7 +16,7 @@ class Certificate:
     """A proof as data that JSON can hold; `thetadot verify-certificate` checks it.
 
     Attributes:
-        data: the proof, with keys `format`, `kind` and those of its kind; the digest is added when it is saved.
+        data: the proof, with keys `format`, `kind`, `digest` and those of its kind.
 
     Example:
         >>> import sympy
@@ -39,18 +33,26 @@ class Certificate:
         """`sl2`, `liouville`, `integrals`, `monodromy` or `verdict`."""
         return str(self.data["kind"])
 
-    @functools.cached_property
+    @property
     def digest(self) -> str:
         """SHA-256 of the JSON without the digest: guards against accidents."""
-        return digest_of(self.data)
+        return str(self.data["digest"])
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The data without the digest."""
+        return {key: value for key, value in self.data.items() if key != "digest"}
+
+    @classmethod
+    def sealed(cls, content: dict[str, Any]) -> "Certificate":
+        """A certificate of this content, with its digest."""
+        return cls(content | {"digest": digest_of(content)})
 
     def save(self, path: str | Path) -> Path:
-        """Write the certificate with its digest to a JSON file."""
+        """Write the certificate to a JSON file."""
         file = Path(path)
         try:
-            file.write_text(
-                json.dumps(self.data | {"digest": self.digest}, indent=1, ensure_ascii=True) + "\n"
-            )
+            file.write_text(json.dumps(self.data, indent=1, ensure_ascii=True) + "\n")
         except OSError as error:
             raise CertificateError(
                 f"{file} cannot be written ({error.strerror}): choose another file"
@@ -73,8 +75,7 @@ class Certificate:
             raise CertificateError(f"{file} is not JSON: expected a certificate") from error
         if not isinstance(data, dict) or data.get("format") != FORMAT or "kind" not in data:
             raise CertificateError(f"{file} is not a certificate: expected an object with format {FORMAT!r}")
-        found = data.pop("digest", None)
-        if found != digest_of(data):
+        if data.get("digest") != digest_of(data):
             raise CertificateError(f"{file} is damaged: its digest does not fit its content")
         return cls(data)
 

@@ -1,10 +1,5 @@
 """What was found about a flow, as the data of a certificate."""
 
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
-# pyright: reportCallIssue=false, reportOperatorIssue=false, reportIndexIssue=false, reportOptionalOperand=false
-# pyright: reportGeneralTypeIssues=false, reportAssignmentType=false
-# (sympy's annotations know expressions as Basic or Expr only, FLINT's have gaps)
-
 from typing import Any
 
 import sympy
@@ -93,7 +88,7 @@ def verdict_proof(
         "excluded": excluded,
     }
     if galois is not None and galois.certificate is not None:
-        proof["galois"] = galois.certificate.data
+        proof["galois"] = galois.certificate.content
     if monodromy is not None:
         proof["monodromy"] = monodromy
     return proof

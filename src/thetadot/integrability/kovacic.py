@@ -1,10 +1,5 @@
 """The differential Galois group of y'' = r(x) y over Q(x): every case, with a certificate."""
 
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
-# pyright: reportCallIssue=false, reportOperatorIssue=false, reportIndexIssue=false, reportOptionalOperand=false
-# pyright: reportGeneralTypeIssues=false, reportAssignmentType=false
-# (sympy's annotations know expressions as Basic or Expr only, FLINT's have gaps)
-
 import dataclasses
 import enum
 from typing import Any
@@ -130,7 +125,7 @@ def decide(r: Quotient, variable: sympy.Symbol, degree_limit: int = 5000) -> Gal
         proof = equation_proof(data, group.value, searches, riccati, variable.name)
         solvable = group is not GaloisGroup.SL2
         return GaloisResult(
-            to_expression(r, variable), group, solvable, abelian, solution, Certificate(proof), reason
+            to_expression(r, variable), group, solvable, abelian, solution, Certificate.sealed(proof), reason
         )
 
     def undecided(what: str) -> GaloisResult:

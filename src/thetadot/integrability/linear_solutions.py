@@ -1,10 +1,5 @@
 """Polynomial solutions of a linear map of polynomials: refuted by a rank modulo one prime, else found over Q."""
 
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
-# pyright: reportCallIssue=false, reportOperatorIssue=false, reportIndexIssue=false, reportOptionalOperand=false
-# pyright: reportGeneralTypeIssues=false, reportAssignmentType=false
-# (sympy's annotations know expressions as Basic or Expr only, FLINT's have gaps)
-
 from collections.abc import Callable
 
 import flint

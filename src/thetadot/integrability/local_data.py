@@ -1,10 +1,5 @@
 """Singular points of y'' = r(x) y: poles by irreducible factor, their orders and exponents, and infinity."""
 
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
-# pyright: reportCallIssue=false, reportOperatorIssue=false, reportIndexIssue=false, reportOptionalOperand=false
-# pyright: reportGeneralTypeIssues=false, reportAssignmentType=false
-# (sympy's annotations know expressions as Basic or Expr only, FLINT's have gaps)
-
 import dataclasses
 from fractions import Fraction
 from functools import cached_property

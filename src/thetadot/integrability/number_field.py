@@ -1,10 +1,5 @@
 """Square roots in Q(α), α a root of an irreducible polynomial: found exactly, or refuted by one prime."""
 
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
-# pyright: reportCallIssue=false, reportOperatorIssue=false, reportIndexIssue=false, reportOptionalOperand=false
-# pyright: reportGeneralTypeIssues=false, reportAssignmentType=false
-# (sympy's annotations know expressions as Basic or Expr only, FLINT's have gaps)
-
 import dataclasses
 import math
 

@@ -1,10 +1,5 @@
 """Rational functions of one variable over Q, and over Q with one square root adjoined (FLINT's polynomials below)."""
 
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
-# pyright: reportCallIssue=false, reportOperatorIssue=false, reportIndexIssue=false, reportOptionalOperand=false
-# pyright: reportGeneralTypeIssues=false, reportAssignmentType=false
-# (sympy's annotations know expressions as Basic or Expr only, FLINT's have gaps)
-
 from fractions import Fraction
 from typing import Any
 

@@ -1,10 +1,5 @@
 """How the answer changes with parameters: one exact decision for every point of a grid."""
 
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
-# pyright: reportCallIssue=false, reportOperatorIssue=false, reportIndexIssue=false, reportOptionalOperand=false
-# pyright: reportGeneralTypeIssues=false, reportAssignmentType=false
-# (sympy's annotations know expressions as Basic or Expr only, FLINT's have gaps)
-
 import concurrent.futures
 import dataclasses
 import itertools

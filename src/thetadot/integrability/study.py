@@ -1,10 +1,5 @@
 """Integrability as a lens of studies: options, analysis, and one line of result."""
 
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
-# pyright: reportCallIssue=false, reportOperatorIssue=false, reportIndexIssue=false, reportOptionalOperand=false
-# pyright: reportGeneralTypeIssues=false, reportAssignmentType=false
-# (sympy's annotations know expressions as Basic or Expr only, FLINT's have gaps)
-
 import dataclasses
 from typing import Any, Literal
 

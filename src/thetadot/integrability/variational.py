@@ -1,10 +1,5 @@
 """Normal variational equations along an orbit, split into blocks that do not talk to each other."""
 
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
-# pyright: reportCallIssue=false, reportOperatorIssue=false, reportIndexIssue=false, reportOptionalOperand=false
-# pyright: reportGeneralTypeIssues=false, reportAssignmentType=false
-# (sympy's annotations know expressions as Basic or Expr only, FLINT's have gaps)
-
 import dataclasses
 import itertools
 from collections.abc import Iterable

@@ -109,7 +109,7 @@ def analyse(
         hypotheses["integrals"] = 0
         return Verdict(
             Integrability.INTEGRABLE, None, False, tuple(findings), None, None, None, None, formula,
-            Certificate(proof), hypotheses, solved_reason,
+            Certificate.sealed(proof), hypotheses, solved_reason,
         )  # fmt: skip
     blocks = [f for f in findings if f.order is not None]
     complete = bool(blocks) and all(f.solvable for f in blocks) and not late
@@ -324,7 +324,7 @@ def _negative(flow, case: _Case, only_broad, findings, cartan, hypotheses) -> Ve
         status, words = Integrability.NON_INTEGRABLE, f"G⁰ of a block {where} is not solvable"
     return Verdict(
         status, excluded, not only_broad, tuple(findings), case.orbit, case.block, case.galois, cartan, None,
-        Certificate(proof), hypotheses, words,
+        Certificate.sealed(proof), hypotheses, words,
     )  # fmt: skip
 
 

@@ -1,17 +1,11 @@
 """Checks of statements about y'' = r(x) y: everything local is computed again, every rank is taken again."""
 
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
-# pyright: reportCallIssue=false, reportOperatorIssue=false, reportIndexIssue=false, reportOptionalOperand=false
-# pyright: reportGeneralTypeIssues=false, reportAssignmentType=false
-# (sympy's annotations know expressions as Basic or Expr only, FLINT's have gaps)
-
 import itertools
 from fractions import Fraction
 from typing import Any
 
-import sympy
-
 from thetadot.integrability.verifier import polynomials as ring
+from thetadot.integrability.verifier.poles import Pole, nonresidue, total
 from thetadot.integrability.verifier.polynomials import Poly, require
 from thetadot.integrability.verifier.rational_functions import (
     Rational,
@@ -24,107 +18,13 @@ from thetadot.integrability.verifier.rational_functions import (
 )
 
 
-class Pole:
-    """One irreducible factor of the denominator with what was computed about it."""
-
-    def __init__(self, record: Any, equation: Rational):
-        keys(record, {"factor", "order"}, {"discriminant", "root", "nonresidue"})
-        self.factor, self.order = ring.poly(record["factor"]), ring.whole(record["order"])
-        require(len(self.factor) > 1 and self.factor[-1] == 1, "a factor is not monic of positive degree")
-        require(self.order >= 1, "the order of a pole is not positive")
-        require(_irreducible(self.factor), "a factor is reducible")
-        self.degree = len(self.factor) - 1
-        self.rest = ring.exact(equation[1], ring.power(self.factor, self.order))
-        require(bool(ring.mod(self.rest, self.factor)), "a factor occurs with a higher power")
-        self.square: Poly | None = None
-        self.root: Poly | None = None
-        if self.order == 2:
-            change = ring.derivative(self.factor)
-            bottom = ring.mod(ring.mul(self.rest, ring.mul(change, change)), self.factor)
-            b = ring.mod(ring.mul(equation[0], ring.inverse(bottom, self.factor)), self.factor)
-            self.square = ring.add([Fraction(1)], ring.scale(4, b))
-            require(
-                ring.poly(record.get("discriminant")) == self.square, "the discriminant at a pole is wrong"
-            )
-            require(("root" in record) != ("nonresidue" in record), "a pole needs a root or a non-residue")
-        else:
-            require("discriminant" not in record and "nonresidue" not in record, "unknown key at a pole")
-            if self.order % 2 == 0:
-                self.square = self.expansion(equation, 1)[0]
-            require(self.order % 2 == 0 or "root" not in record, "a root at a pole of odd order")
-        if "root" in record:
-            self.root = ring.poly(record["root"])
-            require(len(self.root) <= self.degree, "a root is not reduced")
-            square = ring.mod(ring.mul(self.root, self.root), self.factor)
-            require(square == self.square, "a root is not a square root")
-        elif "nonresidue" in record:
-            assert self.square is not None
-            nonresidue(record["nonresidue"], self.square, self.factor)
-
-    @property
-    def rational(self) -> Fraction | None:
-        """The square root at order 2, if it is rational."""
-        if self.root is None or len(self.root) > 1:
-            return None
-        return abs(self.root[0]) if self.root else Fraction(0)
-
-    def expansion(self, equation: Rational, terms: int) -> list[Poly]:
-        """First coefficients in Q(α) of (x − α)^order r."""
-        f = self.factor
-        top, bottom = _taylor(equation[0], f, terms), _taylor(self.rest, f, terms)
-        linear = _taylor(f, f, terms + 1)[1:]
-        for _ in range(self.order):
-            bottom = [
-                ring.mod(_total(ring.mul(bottom[i], linear[k - i]) for i in range(k + 1)), f)
-                for k in range(terms)
-            ]
-        first, found = ring.inverse(bottom[0], f), []
-        for k in range(terms):
-            known = _total(ring.mul(found[i], bottom[k - i]) for i in range(k))
-            found.append(ring.mod(ring.mul(ring.sub(top[k], known), first), f))
-        return found
-
-
-def _total(polys: Any) -> Poly:
-    found: Poly = []
-    for p in polys:
-        found = ring.add(found, p)
-    return found
-
-
-def _taylor(p: Poly, f: Poly, terms: int) -> list[Poly]:
-    found, current, factor = [], p, Fraction(1)
-    for k in range(terms):
-        found.append(ring.scale(factor, ring.mod(current, f)))
-        current, factor = ring.derivative(current), factor / (k + 1)
-    return found
-
-
-def _irreducible(p: Poly) -> bool:
-    x = sympy.Symbol("x")
-    terms = [sympy.Rational(c.numerator, c.denominator) for c in reversed(p)]
-    return bool(sympy.Poly(terms, x, domain="QQ").is_irreducible)
-
-
-def nonresidue(record: Any, square: Poly, factor: Poly) -> None:
-    """A prime with a simple root of f where D is a non-residue: D is no square in Q(α)."""
-    keys(record, {"prime", "point"})
-    prime, point = ring.prime_number(record["prime"]), ring.whole(record["point"])
-
-    def value(p: Poly) -> int:
-        return sum(c * pow(point, k, prime) for k, c in enumerate(ring.modular(p, prime))) % prime
-
-    require(value(factor) == 0 and value(ring.derivative(factor)) != 0, "the point is no simple root")
-    at = value(square)
-    require(at != 0 and pow(at, (prime - 1) // 2, prime) == prime - 1, "the value is no non-residue")
-
-
 class Equation:
     """r with poles and infinity, computed again and compared with the certificate."""
 
     def __init__(self, data: dict[str, Any]):
         record = keys(data["equation"], {"variable", "numerator", "denominator"})
-        require(isinstance(record["variable"], str), "the variable has no name")
+        name = record["variable"]
+        require(isinstance(name, str) and name.isidentifier(), "the variable has no name")
         self.r = rational_function({k: record[k] for k in ("numerator", "denominator")})
         require(isinstance(data["poles"], list), "poles is not a list")
         self.poles = [Pole(entry, self.r) for entry in data["poles"]]
@@ -303,9 +203,9 @@ class Equation:
         series, a = pole.expansion(self.r, half), [pole.root]
         inverted = ring.inverse(ring.scale(2, pole.root), f)
         for k in range(1, half - 1):
-            known = _total(ring.mul(a[i], a[k - i]) for i in range(1, k))
+            known = total(ring.mul(a[i], a[k - i]) for i in range(1, k))
             a.append(ring.mod(ring.mul(ring.sub(series[k], known), inverted), f))
-        square = _total(ring.mul(a[i], a[half - 1 - i]) for i in range(1, half - 1))
+        square = total(ring.mul(a[i], a[half - 1 - i]) for i in range(1, half - 1))
         ratio = ring.mod(ring.mul(ring.sub(series[half - 1], square), ring.scale(2, inverted)), f)
         found = []
         for sign in (1, -1):
@@ -323,18 +223,15 @@ class Equation:
         require(infinity is not None, "there is no square root at infinity")
         assert infinity is not None
         tables = [self._choices(pole) for pole in self.poles]
-        stated = {}
-        for record in records:
+        expected = list(itertools.product(*tables, infinity))
+        require(len(records) == len(expected), "the patterns of signs are not complete")
+        for record, chosen in zip(records, expected, strict=True):
             keys(record, {"signs"}, {"degree", "prime"})
-            require(isinstance(record["signs"], list), "signs is not a list")
-            stated[tuple(ring.whole(s) for s in record["signs"])] = record
-        require(len(stated) == len(records), "a pattern is listed twice")
-        expected = 0
-        for chosen in itertools.product(*tables, infinity):
-            expected += 1
-            record = stated.get(tuple(choice[0] for choice in chosen))
-            require(record is not None, "a pattern of signs is missing")
-            assert record is not None
+            require(
+                isinstance(record["signs"], list)
+                and [ring.whole(s) for s in record["signs"]] == [choice[0] for choice in chosen],
+                "a pattern of signs is missing, or not in its place",
+            )
             degree = chosen[-1][1] - sum((choice[1] for choice in chosen[:-1]), Fraction(0))
             if "degree" in record:
                 require(
@@ -352,7 +249,6 @@ class Equation:
             for choice in chosen[:-1]:
                 theta = plus(theta, choice[2])
             self._no_polynomial(theta, int(degree), ring.prime_number(record.get("prime")))
-        require(expected == len(stated), "there are patterns that do not exist")
 
     def _no_polynomial(self, theta: Rational, degree: int, prime: int) -> None:
         twice = times(([Fraction(2)], [Fraction(1)]), theta)

@@ -1,10 +1,5 @@
 """Expressions from strangers: parsed without evaluating anything, and identities on a curve proved at enough points."""
 
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
-# pyright: reportCallIssue=false, reportOperatorIssue=false, reportIndexIssue=false, reportOptionalOperand=false
-# pyright: reportGeneralTypeIssues=false, reportAssignmentType=false
-# (sympy's annotations know expressions as Basic or Expr only, FLINT's have gaps)
-
 import ast
 import dataclasses
 import functools
@@ -22,6 +17,7 @@ FUNCTIONS = {
 }
 _MOST_TEXT = 2_000_000
 _MOST_NODES = 200_000
+_MOST_BITS = 100_000
 
 
 def parse(text: Any, names: Iterable[str]) -> sympy.Expr:
@@ -65,8 +61,14 @@ def _built(node: ast.AST, names: set[str]) -> Any:
             small = right.is_Rational and right.q in (1, 2) and abs(right.p) <= MOST_DEGREE
             require(bool(small), "an exponent is not a small half of a whole number")
             require(not left.is_number or abs(right.p) <= 64, "a power of a number is too large")
+            if left.is_Rational:
+                bits = max(int(left.p).bit_length(), int(left.q).bit_length())
+                require(bits * abs(right.p) <= _MOST_BITS, "a power of a number is too large")
             require(left != 0 or right > 0, "an expression divides by zero")
-            return left**right
+            found = left**right
+            if found.is_Pow and found.exp.is_Rational:
+                require(bool(abs(found.exp) <= MOST_DEGREE), "an exponent is too large")
+            return found
     if isinstance(node, ast.Call):
         named = isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS
         require(

@@ -1,10 +1,5 @@
 """Checks of statements about the Galois group of y'' = r(x) y."""
 
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
-# pyright: reportCallIssue=false, reportOperatorIssue=false, reportIndexIssue=false, reportOptionalOperand=false
-# pyright: reportGeneralTypeIssues=false, reportAssignmentType=false
-# (sympy's annotations know expressions as Basic or Expr only, FLINT's have gaps)
-
 from fractions import Fraction
 from typing import Any
 
@@ -28,7 +23,7 @@ _POWER = {"torus": 2, "unipotent": 2, "dihedral": 4, "tetrahedral": 6, "octahedr
 
 def check_sl2(data: dict[str, Any]) -> Equation:
     """The Galois group of y'' = r y is SL₂."""
-    keys(data, {"format", "kind", "equation", "poles", "infinity", "riccati", "symmetric_powers"}, {"digest"})
+    keys(data, {"format", "kind", "equation", "poles", "infinity", "riccati", "symmetric_powers"})
     equation = Equation(data)
     record = keys(data["symmetric_powers"], {str(m) for m in POWERS})
     for m in POWERS:
@@ -40,7 +35,7 @@ def check_sl2(data: dict[str, Any]) -> Equation:
 def check_liouville(data: dict[str, Any]) -> tuple[Equation, bool]:
     """The stated Liouvillian solution and group; whether G⁰ is abelian."""
     needed = {"format", "kind", "equation", "poles", "infinity", "group", "solution", "symmetric_powers"}
-    keys(data, needed, {"digest", "riccati"})
+    keys(data, needed, {"riccati"})
     equation, group, solution = Equation(data), data["group"], data["solution"]
     stated = data["symmetric_powers"]
     if group == "Borel":

@@ -1,10 +1,5 @@
 """Monodromy integrated again, in balls: a non-zero Cartan value is a theorem."""
 
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
-# pyright: reportCallIssue=false, reportOperatorIssue=false, reportIndexIssue=false, reportOptionalOperand=false
-# pyright: reportGeneralTypeIssues=false, reportAssignmentType=false
-# (sympy's annotations know expressions as Basic or Expr only, FLINT's have gaps)
-
 import itertools
 from fractions import Fraction
 from typing import Any
@@ -18,6 +13,10 @@ from thetadot.integrability.verifier.rational_functions import keys
 
 _MOST_BITS = 3072
 _MOST_CORNERS = 2000
+_MOST_STEPS = 20_000
+_MOST_GROWTH = 12
+
+Corner = tuple[Fraction, Fraction]
 
 
 class _System:
@@ -47,29 +46,31 @@ class _System:
             )
             self.roots += [root for root, _ in exact.complex_roots()]
         self.degree = self.q.degree()
-        self.lead = self.q[self.degree]
-        self.multiplicity = self.degree
 
-    def step(self, centre: flint.acb, h: flint.acb, bits: int) -> flint.acb_mat:
-        k = self.order
-        gap = min(((centre - root).abs_lower() for root in self.roots), key=float)
-        rho = gap / 2
+    def step(self, here: Corner, end: Corner, bits: int) -> tuple[Corner, flint.acb_mat]:
+        """How far one series leads from `here` towards `end`, and the solution there that begins with 1."""
+        k, centre = self.order, _point(here)
         shift = flint.acb_poly([centre, 1])
         q = self.q(shift)
         rows = [[poly(shift) for poly in row] for row in self.p]
         length = max([1] + [poly.length() for row in rows for poly in row])
         p = [flint.acb_mat([[poly[n] for poly in row] for row in rows]) for n in range(length)]
-        top = flint.arb(0)
-        for n, matrix in enumerate(p):
-            top += sum((abs(entry) for entry in matrix.entries()), flint.arb(0)) * rho**n
-        # |q| ≥ |q(centre)| Π (1 − ρ/|centre − ζ|) ≥ |q(centre)| 2^(−degree) on the disc of half the distance.
-        bottom = q[0].abs_lower() / flint.arb(2) ** self.multiplicity
-        require(bool(bottom > 0), "a corner of a loop is too near a singular point")
+        rho, exponent = self.disc(centre, q[0].abs_lower(), p)
+        across = (end[0] - here[0], end[1] - here[1])
+        away, reach = float(across[0] ** 2 + across[1] ** 2) ** 0.5, float(rho.lower()) / 3
+        target = end
+        if away > reach:
+            share = Fraction(int(reach / away * 2**16), 2**16)
+            require(share > 0, "a loop runs into a singular point")
+            x, y = (
+                Fraction(round((a + b * share) * 2**40), 2**40) for a, b in zip(here, across, strict=True)
+            )
+            target = (x, y)
+        h = _point((target[0] - here[0], target[1] - here[1]))
         x = abs(h) / rho
-        require(bool(x < flint.arb(0.9)), "a step of a loop is too long")
-        growth = (rho * top / bottom).exp()
-        terms = 8
-        while terms < 20 * bits and bool((growth * x ** (terms + 1) / (1 - x)) > flint.arb(2) ** (-bits)):
+        require(bool(x < flint.arb(0.5)), "a step of a loop is too long")
+        growth, terms = exponent.exp(), 8
+        while bool((growth * x ** (terms + 1) / (1 - x)) > flint.arb(2) ** (-bits)):
             terms += 8
         series = [flint.acb_mat([[int(i == j) for j in range(k)] for i in range(k)])]
         total, current = series[0], flint.acb(1)
@@ -84,30 +85,35 @@ class _System:
             total += series[-1] * current
         tail = (growth * x ** (terms + 1) / (1 - x)).upper()
         ball = flint.acb(tail.union(-tail), tail.union(-tail))
-        return total + flint.acb_mat([[ball] * k for _ in range(k)])
+        return target, total + flint.acb_mat([[ball] * k for _ in range(k)])
 
-    def around(self, corners: list[tuple[Fraction, Fraction]], bits: int) -> flint.acb_mat:
-        k = self.order
+    def disc(
+        self, centre: flint.acb, value: flint.arb, p: list[flint.acb_mat]
+    ) -> tuple[flint.arb, flint.arb]:
+        """A radius ρ and a bound of ρ·max‖P/q‖ on the disc: solutions there are at most its exponential.
+
+        With s = ρ/(distance to the nearest root), |q| ≥ |q(centre)| (1 − s)^degree on the disc.
+        """
+        gap = min(((centre - root).abs_lower() for root in self.roots), key=float)
+        require(bool(gap > 0) and bool(value > 0), "a loop runs into a singular point")
+        for halvings in range(1, 60):
+            rho = gap / 2**halvings
+            top = flint.arb(0)
+            for n, matrix in enumerate(p):
+                top += sum((abs(entry) for entry in matrix.entries()), flint.arb(0)) * rho**n
+            exponent = rho * top / (value * (1 - flint.arb(2) ** -halvings) ** self.degree)
+            if bool(exponent < _MOST_GROWTH):
+                return rho, exponent
+        raise InvalidError("a corner of a loop is too near a singular point")
+
+    def around(self, corners: list[Corner], bits: int) -> flint.acb_mat:
+        k, steps = self.order, 0
         total = flint.acb_mat([[int(i == j) for j in range(k)] for i in range(k)])
-        for begin, end in itertools.pairwise(corners):
-            here = begin
+        for here, end in itertools.pairwise(corners):
             while here != end:
-                centre = _point(here)
-                gap = min(float((centre - root).abs_lower()) for root in self.roots)
-                require(gap > 0, "a loop runs into a singular point")
-                across = (end[0] - here[0], end[1] - here[1])
-                away = float(across[0] ** 2 + across[1] ** 2) ** 0.5
-                target = end
-                if away > gap / 6:
-                    share = Fraction(int(gap / 6 / away * 2**16), 2**16)
-                    require(share > 0, "a loop runs into a singular point")
-                    target = tuple(
-                        Fraction(round((a + b * share) * 2**40), 2**40)
-                        for a, b in zip(here, across, strict=True)
-                    )
-                h = (target[0] - here[0], target[1] - here[1])
-                total = self.step(centre, _point(h), bits) * total
-                here = target
+                here, part = self.step(here, end, bits)
+                total, steps = part * total, steps + 1
+                require(steps <= _MOST_STEPS, "a loop takes too many steps")
         return total
 
 
@@ -166,7 +172,7 @@ def _logarithm(matrix: flint.acb_mat) -> flint.acb_mat:
 
 def check_monodromy(data: dict[str, Any]) -> None:
     """tr(D_U[D_V, D_W]) is at least the stated bound: G⁰ of the system is not solvable."""
-    keys(data, {"format", "kind", "variable", "system", "loops", "words", "bits", "lower_bound"}, {"digest"})
+    keys(data, {"format", "kind", "variable", "system", "loops", "words", "bits", "lower_bound"})
     name, rows = data["variable"], data["system"]
     require(isinstance(name, str) and name.isidentifier(), "the variable has no name")
     require(

@@ -1,10 +1,5 @@
 """Polynomials over Q as lists of Fractions, lowest coefficient first, without trailing zeros; ranks modulo a prime."""
 
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
-# pyright: reportCallIssue=false, reportOperatorIssue=false, reportIndexIssue=false, reportOptionalOperand=false
-# pyright: reportGeneralTypeIssues=false, reportAssignmentType=false
-# (sympy's annotations know expressions as Basic or Expr only, FLINT's have gaps)
-
 import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction

@@ -1,10 +1,5 @@
 """Rational functions over Q as pairs of polynomials, and records with known keys."""
 
-# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportReturnType=false
-# pyright: reportCallIssue=false, reportOperatorIssue=false, reportIndexIssue=false, reportOptionalOperand=false
-# pyright: reportGeneralTypeIssues=false, reportAssignmentType=false
-# (sympy's annotations know expressions as Basic or Expr only, FLINT's have gaps)
-
 from typing import Any
 
 from thetadot.integrability.verifier import polynomials as ring
