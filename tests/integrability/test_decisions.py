@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import pytest
 import sympy
+from sympy.solvers.ode.riccati import solve_riccati
 
 from tests.oracles.second_order import GROUPS, NOT_ABELIAN, hypergeometric, reduced, x
 from thetadot.integrability import (
@@ -81,6 +82,20 @@ def test_rational_logarithmic_derivatives_are_the_known_ones():
     assert riccati_solution(x**4 + 2 * x, x).log_derivative == x**2
     assert sympy.expand(riccati_solution(R(1, 4) - 1 / x, x).log_derivative - (1 / x - R(1, 2))) == 0
     assert riccati_solution(x, x).excluded_by == "infinity order"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Airy", "Weber 1", "Weber 2", "Weber 3", "quartic", "quartic with a solution", "Kovacic's reducible",
+     "Whittaker (1, 1/2)", "Whittaker (0, 0)", "Bessel 0"],
+)  # fmt: skip
+def test_sympys_own_solver_of_riccati_equations_agrees(name):
+    r, group = GROUPS[name]
+    theirs = solve_riccati(sympy.Function("u")(x), x, r, sympy.S.Zero, -sympy.S.One)
+    assert bool(theirs) is (group == "BOREL")
+    ours = riccati_solution(r, x).log_derivative
+    assert bool(theirs) is (ours is not None)
+    assert not theirs or any(sympy.cancel(solution.rhs - ours) == 0 for solution in theirs)
 
 
 def test_kimuras_table_and_the_decision_agree_on_random_triples():

@@ -8,6 +8,8 @@ import copy
 import itertools
 from fractions import Fraction
 
+import pytest
+
 from tests.integrability.networks import mirrored
 from tests.oracles.second_order import GROUPS, x
 from thetadot.integrability import (
@@ -112,3 +114,56 @@ def survivors(data, kinds):
         if verify_certificate(spoilt | {"digest": digest_of(spoilt)}).valid:
             found.append((kind, path, spoilt))
     return found, tried
+
+
+VARIABLE, POLES = ("equation", "variable"), ("poles",)
+LOSS = ("flow", "loss")
+FREE = {
+    "triangle group (2,3,7)": {VARIABLE},
+    "Legendre 1/2": {VARIABLE, POLES},
+    "Legendre 2": {VARIABLE, POLES},
+    "Weber 3": {VARIABLE},
+    "dihedral hypergeometric": {VARIABLE, POLES, ("solution", "invariant", "numerator")},
+    "integrals": {
+        LOSS, ("flow", "parameters"), ("integrals",), ("integrals", 0), ("integrals", 1),
+        *(("point", name) for name in ("w1_1_1", "w2_1_1", "w3_1_1")),
+    },
+    "split": {
+        LOSS, ("integrals",), ("integrals", 0), ("integrals", 1),
+        ("split", "planes"), ("split", "planes", 0), ("split", "planes", 1),
+    },
+    "verdict": {LOSS, ("galois", "poles")},
+}  # fmt: skip
+"""Where a change of a value leaves a true proof: the name of a variable, the order of a list, the sign of a solution, a
+constant added to the loss (or the flow run backwards), another integral, another point of full rank."""
+
+
+def proved_free(name, kinds=("change", "drop", "type")):
+    data = PROOFS[name]().data
+    assert verify_certificate(data).valid
+    found, tried = survivors(data, kinds)
+    assert tried > 30
+    return {path for _, path, _ in found}, {kind for kind, _, _ in found}
+
+
+@pytest.mark.parametrize("name", [name for name in FREE if name not in ("split", "verdict")])
+def test_no_change_of_any_place_goes_through(name):
+    assert proved_free(name) == (FREE[name], {"change"})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["split", "verdict"])
+def test_no_change_of_any_place_of_a_long_proof_goes_through(name):
+    assert proved_free(name) == (FREE[name], {"change"})
+
+
+@pytest.mark.parametrize("name", ["split", "verdict", "monodromy"])
+def test_nothing_can_be_left_out(name):
+    assert proved_free(name, ("drop",)) == (set(), set())
+
+
+def test_the_digest_catches_every_change():
+    data = PROOFS["verdict"]().data
+    assert not any(
+        verify_certificate(spoilt).valid for _, _, spoilt in tampered(data, ("change", "drop", "type"))
+    )

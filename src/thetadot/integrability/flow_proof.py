@@ -73,7 +73,7 @@ def verdict_proof(
         "manifold": {
             "substitution": {k.name: sympy.sstr(v) for k, v in manifold.substitution.items()},
             "tangent": _matrix(manifold.tangent),
-            "normal": _matrix(manifold.normal),
+            "normal": _matrix(sympy.Matrix(manifold.normal).T.rref()[0].T),
         },
         "orbit": {
             "parameter": orbit.parameter.name,

@@ -2,6 +2,7 @@
 
 import dataclasses
 import enum
+import json
 from typing import Any
 
 from thetadot.integrability.cartan import CartanResult
@@ -111,14 +112,20 @@ class Verdict:
         attributes = {
             "status": self.status.name,
             "excluded": self.excluded.name if self.excluded else "",
+            "excluded_words": self.excluded.value if self.excluded else "",
             "closed_form_excluded": int(self.closed_form_excluded),
             "reason": self.reason,
             "meaning": MEANING,
             "source": "Ayoul and Zung, arXiv 0901.4586; Kovacic 1986; the method of arXiv 2408.08286",
         }
         if self.cartan is not None:
-            attributes |= {"cartan_value": self.cartan.value, "cartan_error": self.cartan.error}
+            attributes |= {
+                "cartan_value": self.cartan.value,
+                "cartan_error": self.cartan.error,
+                "cartan_rigorous": int(self.cartan.rigorous),
+            }
         if self.certificate is not None:
+            attributes["certificate"] = json.dumps(self.certificate.data)
             attributes["certificate_digest"] = self.certificate.digest
         attributes |= {f"hypothesis: {k}": str(v) for k, v in self.hypotheses.items()}
         return xarray.Dataset(variables, attrs=attributes)

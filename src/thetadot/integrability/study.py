@@ -1,19 +1,22 @@
 """Integrability as a lens of studies: options, analysis, and one line of result."""
 
 import dataclasses
+import functools
 from typing import Any, Literal
 
+import numpy as np
 import sympy
 from pydantic import BaseModel, ConfigDict, Field
 
 from thetadot.dynamics import Path
 from thetadot.integrability.errors import IntegrabilityError, UnsupportedFlowError
 from thetadot.integrability.kovacic import GaloisGroup, decide, normal_quotient
+from thetadot.integrability.loops import plan_loops, polynomial_system, singularities
 from thetadot.integrability.manifolds import invariant_manifolds
 from thetadot.integrability.orbits import Orbit, leaves
-from thetadot.integrability.outcome import MEANING, Verdict
+from thetadot.integrability.outcome import Verdict
 from thetadot.integrability.symbolic import SymbolicFlow, flow_of_problem, network_flow
-from thetadot.integrability.variational import normal_blocks
+from thetadot.integrability.variational import VariationalBlock, normal_blocks
 from thetadot.integrability.verdict import analyse as decide_flow
 from thetadot.problems import Problem
 
@@ -76,19 +79,45 @@ class IntegrabilityResult:
     verdict: Verdict
     groups: Any = None
 
+    @property
+    def name(self) -> str:
+        """The network in words."""
+        network = self.flow.network
+        return network.description if network else f"a flow of {self.flow.size} parameters"
+
     def summary(self) -> str:
         """Network and verdict in one line."""
-        name = (
-            self.flow.network.description if self.flow.network else f"a flow of {self.flow.size} parameters"
-        )
-        return f"{name}: {self.verdict}"
+        return f"{self.name}: {self.verdict}"
 
     def to_xarray(self):
-        """The findings (dimension finding), and the map (map_target, map_level) if there is one."""
+        """The findings (dimension finding), poles and loops of the deciding block (pole, corner), and the map.
+
+        The map has dimensions map_target and map_level, if one was asked for; the proof stands in the attributes.
+        """
         data = self.verdict.to_xarray()
+        if self.verdict.block is not None:
+            data = data.assign(_loops(self.verdict.block))
         if self.groups is not None:
             data["map_group"] = self.groups.rename({"target": "map_target", "level": "map_level"})
-        return data.assign_attrs(summary=self.summary(), loss=str(self.flow.loss), meaning=MEANING)
+        return data.assign_attrs(summary=self.summary(), network=self.name, loss=str(self.flow.loss))
+
+
+def _loops(block: VariationalBlock) -> dict[str, Any]:
+    """Finite poles of a block, and the loops around them that `monodromy` takes."""
+    poles = singularities(polynomial_system(block.entries))
+    if not poles:
+        return {}
+    _, loops = plan_loops(poles)
+    corners = [(k, float(x), float(y)) for k, loop in enumerate(loops) for x, y in loop]
+    parameter = {"long_name": f"plane of {block.parameter.name}"}
+    return {
+        "pole": ("pole", np.arange(len(poles))),
+        "part": ("part", ["re", "im"]),
+        "pole_place": (("pole", "part"), np.array([[s.place.real, s.place.imag] for s in poles]), parameter),
+        "pole_irregular": ("pole", np.array([s.order > 1 for s in poles]).astype(np.int64)),
+        "corner_loop": ("corner", np.array([c[0] for c in corners], np.int64)),
+        "corner_place": (("corner", "part"), np.array([c[1:] for c in corners]), parameter),
+    }
 
 
 def analyse(problem: Problem, path: Path, options: Options) -> IntegrabilityResult:
@@ -102,12 +131,22 @@ def analyse(problem: Problem, path: Path, options: Options) -> IntegrabilityResu
             which `network:` entry to write. NotAnalyticError: relu and its family.
         InexactDataError: data that are no small rationals.
     """
+    if isinstance(options.network, NetworkSpec):
+        return _named(options.model_dump_json())
+    return _analysed(flow_of_problem(problem), options)
+
+
+@functools.lru_cache(maxsize=8)
+def _named(options_json: str) -> IntegrabilityResult:
+    """The same for every path of a study: decided once."""
+    options = Options.model_validate_json(options_json)
     spec = options.network
-    if isinstance(spec, NetworkSpec):
-        pairs = [tuple(pair) for pair in spec.data]
-        flow = network_flow(spec.widths, spec.activation, pairs, bias=spec.bias)
-    else:
-        flow = flow_of_problem(problem)
+    assert isinstance(spec, NetworkSpec)
+    pairs = [tuple(pair) for pair in spec.data]
+    return _analysed(network_flow(spec.widths, spec.activation, pairs, bias=spec.bias), options)
+
+
+def _analysed(flow: SymbolicFlow, options: Options) -> IntegrabilityResult:
     verdict = decide_flow(
         flow,
         levels=options.levels,
@@ -130,7 +169,6 @@ def target_map(flow: SymbolicFlow, targets: list[str], levels: list[str]):
     Raises:
         UnsupportedFlowError: more neurons, or too many points.
     """
-    import numpy as np
     import xarray
 
     network = flow.network

@@ -74,6 +74,33 @@ def normal_blocks(flow: SymbolicFlow, orbit: Orbit) -> tuple[VariationalBlock, .
     return tuple(sorted(blocks, key=lambda block: block.order))
 
 
+def identity_defects(flow: SymbolicFlow, orbit: Orbit, block: VariationalBlock) -> dict[str, int]:
+    """How many components of each identity behind a block do not vanish, in exact arithmetic; all 0 unless it is wrong.
+
+    The field along the manifold's normal directions; V(θ(p)) − ṗ dθ/dp; DV D − ṗ D B for the directions D.
+    """
+    size, k = flow.size, block.order
+    motion = [orbit.evaluator.surd(component) for component in flow.field]
+    slopes = [orbit.evaluator.surd(sympy.diff(orbit.curve[s], orbit.parameter)) for s in flow.parameters]
+    on_orbit = _jacobian_on(flow, orbit)
+    directions = [[rational(entry) for entry in block.directions.row(i)] for i in range(size)]
+    gaps = []
+    for i in range(size):
+        for c in range(k):
+            left = _sum(
+                _scaled(directions[j][c], on_orbit[i, j]) for j in range(size) if directions[j][c] != 0
+            )
+            right = _sum(
+                _scaled(directions[i][m], block.entries[m][c]) for m in range(k) if directions[i][m] != 0
+            )
+            gaps.append(left - orbit.speed * right)
+    return {
+        "tangency of the manifold": sum(not residual.is_zero for residual in orbit.manifold.residuals),
+        "orbit identity": sum(not (v - orbit.speed * s).zero for v, s in zip(motion, slopes, strict=True)),
+        "block identity": sum(not gap.zero for gap in gaps),
+    }
+
+
 def _jacobian_on(flow: SymbolicFlow, orbit: Orbit) -> dict[tuple[int, int], Surd]:
     jacobian, found = flow.jacobian(), {}
     for i, j in itertools.combinations_with_replacement(range(flow.size), 2):

@@ -19,7 +19,7 @@ from thetadot.integrability.orbits import LEVELS, Orbit, leaves
 from thetadot.integrability.outcome import ExcludedClass, Finding, Integrability, Verdict
 from thetadot.integrability.quotients import Quotient, Surd
 from thetadot.integrability.symbolic import SymbolicFlow
-from thetadot.integrability.variational import VariationalBlock, normal_blocks
+from thetadot.integrability.variational import VariationalBlock, identity_defects, normal_blocks
 
 
 @dataclasses.dataclass
@@ -101,7 +101,12 @@ def analyse(
     if chosen is not None:
         if proof and (deciding or higher):
             raise DisagreementError(f"{solved_reason}, but a block is not solvable: please report this flow")
-        hypotheses |= {"tangency of the manifold": 0, "orbit identity": 0, "block identity": 0}
+        defects = identity_defects(flow, chosen.orbit, chosen.block)
+        if any(defects.values()):
+            raise DisagreementError(
+                f"a block does not belong to its orbit ({defects}): please report this flow"
+            )
+        hypotheses |= defects
         if numeric and chosen.block.order == 2:
             cartan = _cross_check(chosen, rigorous)
         return _negative(flow, chosen, chosen is broad, findings, cartan, hypotheses)

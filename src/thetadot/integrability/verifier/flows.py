@@ -82,6 +82,7 @@ def check_manifold(
     across = _constant(_matrix(normal, names, len(symbols)), "normal")
     require(across.T * tangent == sympy.zeros(across.cols, tangent.cols), "a normal column is not orthogonal")
     require(across.rank() == across.cols == len(symbols) - len(free), "the normal columns are not complete")
+    require(across.T.rref()[0] == across.T, "the normal columns are not in echelon form")
     on_it = sympy.Matrix([component.subs(given, simultaneous=True) for component in field])
     for component in across.T * on_it:
         require(_zero(component), "the field leaves the manifold")
