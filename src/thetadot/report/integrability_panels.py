@@ -13,9 +13,9 @@ from thetadot.report.members import Badge, Cell
 from thetadot.report.panels import Panel
 
 _TONES = {
-    "NON_INTEGRABLE": "bad",
-    "NOT_BOGOYAVLENSKIJ": "bad",
-    "INTEGRABLE": "good",
+    "NON_INTEGRABLE": "plain",
+    "NOT_BOGOYAVLENSKIJ": "plain",
+    "INTEGRABLE": "plain",
     "INTEGRABLE_CANDIDATE": "fair",
     "INCONCLUSIVE": "fair",
 }
@@ -69,8 +69,8 @@ def integrability_cards(found: Sequence[Found]) -> Iterator[Card]:
                 Download(
                     file,
                     f"data:application/json;base64,{text}",
-                    f"The proof, to be checked by `thetadot verify-certificate {file}`, which shares no code with what "
-                    "wrote it",
+                    "The proof. A program that shares no code with what wrote it checks it",
+                    f"thetadot verify-certificate {file}",
                 ),
             )
         tables = [("Every leaf and block that was looked at", *_findings(one))]
@@ -82,7 +82,6 @@ def integrability_cards(found: Sequence[Found]) -> Iterator[Card]:
 
 def _findings(one: Found) -> tuple[list[str], list[list[Cell]]]:
     data = one.data
-    said = {1: "yes", 0: "no", -1: "not decided"}
     rows = []
     for k in range(min(data.sizes["finding"], _MOST_ROWS)):
         row = {name: data[name].values[k] for name in data.data_vars if data[name].dims == ("finding",)}
@@ -93,14 +92,20 @@ def _findings(one: Found) -> tuple[list[str], list[list[Cell]]]:
                 Cell(str(row["level"]) or "–"),
                 Cell(str(int(row["order"])) if row["order"] else "–", float(row["order"])),
                 Cell(str(row["group"]) or "–"),
-                Cell(said[int(row["solvable"])]),
-                Cell(said[int(row["abelian"])]),
+                Cell(_identity_component(int(row["solvable"]), int(row["abelian"]))),
                 Cell(f"{1e3 * seconds:.0f} ms", seconds),
                 Cell(str(row["reason"])),
             ]
         )
-    heads = ["manifold", "leaf C", "order", "Galois group", "solvable", "G⁰ abelian", "time", "why"]
+    heads = ["manifold", "leaf C", "order", "Galois group", "G⁰", "time", "why"]
     return heads, rows
+
+
+def _identity_component(solvable: int, abelian: int) -> str:
+    """The identity component of the group in words; 1 yes, 0 no, −1 not decided."""
+    if solvable < 0:
+        return "not decided"
+    return "not solvable" if not solvable else "abelian" if abelian == 1 else "solvable, not abelian"
 
 
 def _map(one: Found) -> tuple[list[str], list[list[Cell]]]:
@@ -123,7 +128,7 @@ def integrability_panels(found: Sequence[Found]) -> Iterator[Panel]:
         whose, corners = one.data["corner_loop"].values, one.data["corner_place"].values
         lines = tuple(
             Line(*corners[whose == k].T, f"loop around {_complex(place[k])}", k, weight=1.2, opacity=0.8)
-            for k in poles
+            for k in range(len(poles))
         )
         marks = [
             Dots(*place[where].T, tuple(f"{name} {_complex(z)}" for z in place[where]), shape, 6)

@@ -11,12 +11,14 @@ class Download:
     """A file inside the page.
 
     Attributes:
-        name: file name that is offered. address: its content as a data URL. caption: what it is and what to do with it.
+        name: file name that is offered. address: its content as a data URL. caption: what it is.
+        command: what to do with it.
     """
 
     name: str
     address: str
     caption: str
+    command: str
 
 
 @dataclasses.dataclass(frozen=True)
