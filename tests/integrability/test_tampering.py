@@ -165,6 +165,7 @@ def test_nothing_can_be_left_out(name):
     assert proved_free(name, ("drop",)) == (set(), set())
 
 
+@pytest.mark.slow
 def test_nothing_but_a_corner_of_a_loop_can_be_left_out():
     free, _ = proved_free("monodromy", ("drop",))
     assert {(path[0], len(path)) for path in free} == {("loops", 3)}, (

@@ -187,7 +187,7 @@ def darboux_polynomials(flow: SymbolicFlow, degree: int = 1) -> tuple[DarbouxPol
         >>> a, w = sympy.symbols("a w")
         >>> from thetadot.integrability import symbolic_flow
         >>> [d.polynomial for d in darboux_polynomials(symbolic_flow((a * w - 1) ** 2 / 2, [a, w]))]
-        [a - w, a + w]
+        [a + w, a - w]
     """
     if degree not in (1, 2):
         raise IntegrabilityError(f"degree is {degree}: expected 1 or 2")

@@ -80,7 +80,11 @@ def _four_parameters(workbench: Workbench) -> Measurement:
             "loops alone valid": found.cartan.rigorous and verify_certificate(alone).valid,
             "value/radius": found.cartan.value / found.cartan.error,
         },
-        {"Cartan value": found.cartan.value, "radius": found.cartan.error, "excluded": str(found.excluded)},
+        {
+            "Cartan value": found.cartan.value,
+            "radius": found.cartan.error,
+            "excluded": found.excluded.value if found.excluded else "nothing",
+        },
     )
 
 
