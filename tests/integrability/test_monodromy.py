@@ -12,6 +12,7 @@ from thetadot.integrability import (
     cartan_criterion,
     decide_block,
     monodromy,
+    prove_non_solvable,
 )
 from thetadot.integrability.monodromy import float_monodromy
 
@@ -73,6 +74,10 @@ def test_the_tanh_network_is_seen_by_cartan():
     _, block = common_block(mirrored("tanh", 1), 0)
     found = cartan_criterion(float_monodromy(block.entries))
     assert found.status is CartanStatus.NON_SOLVABLE
+    proved = prove_non_solvable(block.entries)
+    assert proved.rigorous
+    assert proved.value > 10 * proved.error
+    assert abs(proved.value - found.value) < proved.error + found.error
 
 
 def test_a_rigorous_value_is_a_theorem_about_the_linear_network():

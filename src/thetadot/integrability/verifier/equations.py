@@ -1,6 +1,7 @@
 """Checks of statements about y'' = r(x) y: everything local is computed again, every rank is taken again."""
 
 import itertools
+import math
 from fractions import Fraction
 from typing import Any
 
@@ -223,9 +224,9 @@ class Equation:
         require(infinity is not None, "there is no square root at infinity")
         assert infinity is not None
         tables = [self._choices(pole) for pole in self.poles]
-        expected = list(itertools.product(*tables, infinity))
-        require(len(records) == len(expected), "the patterns of signs are not complete")
-        for record, chosen in zip(records, expected, strict=True):
+        complete = math.prod(len(choices) for choices in (*tables, infinity))
+        require(len(records) == complete, "the patterns of signs are not complete")
+        for record, chosen in zip(records, itertools.product(*tables, infinity), strict=True):
             keys(record, {"signs"}, {"degree", "prime"})
             require(
                 isinstance(record["signs"], list)

@@ -20,6 +20,7 @@ class Pole:
         require(self.order >= 1, "the order of a pole is not positive")
         require(_irreducible(self.factor), "a factor is reducible")
         self.degree = len(self.factor) - 1
+        require(self.order * self.degree < len(equation[1]), "the order of a pole is too large")
         self.rest = ring.exact(equation[1], ring.power(self.factor, self.order))
         require(bool(ring.mod(self.rest, self.factor)), "a factor occurs with a higher power")
         self.square: Poly | None = None
