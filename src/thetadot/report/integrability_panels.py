@@ -127,16 +127,17 @@ def integrability_panels(found: Sequence[Found]) -> Iterator[Panel]:
         place, irregular = one.data["pole_place"].values, one.data["pole_irregular"].values.astype(bool)
         whose, corners = one.data["corner_loop"].values, one.data["corner_place"].values
         lines = tuple(
-            Line(*corners[whose == k].T, f"loop around {_complex(place[k])}", k, weight=1.2, opacity=0.8)
-            for k in range(len(poles))
-        )
-        marks = [
-            Dots(*place[where].T, tuple(f"{name} {_complex(z)}" for z in place[where]), shape, 6)
-            for where, shape, name in (
-                (~irregular, "end", "simple pole"),
-                (irregular, "event", "pole of higher order"),
+            Line(
+                corners[whose == k, 0], corners[whose == k, 1], f"loop around {_complex(place[k])}", k,
+                weight=1.2, opacity=0.8,
             )
-            if where.any()
+            for k in range(len(poles))
+        )  # fmt: skip
+        kinds = ((~irregular, "end", "simple pole"), (irregular, "event", "pole of higher order"))
+        marks = [
+            Dots(place[at, 0], place[at, 1], tuple(f"{name} {_complex(z)}" for z in place[at]), shape, 6)
+            for at, shape, name in kinds
+            if at.any()
         ]
         base = corners[0]
         marks.append(Dots(base[:1], base[1:], (f"base point {_complex(base)}",), "start", 6))
