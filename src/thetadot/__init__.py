@@ -24,7 +24,7 @@ _EXPORTS = {
 }
 _HOME = {name: package for package, names in _EXPORTS.items() for name in names.split()}
 _PACKAGES = (
-    "numerics", "problems", "dynamics", "stability", "conservation", "fluctuations",
+    "numerics", "problems", "dynamics", "stability", "conservation", "integrability", "fluctuations",
     "studies", "report", "papers", "errors",
 )  # fmt: skip
 __all__ = ["__version__", "data", *_PACKAGES, *_HOME]  # pyright: ignore[reportUnsupportedDunderAll]

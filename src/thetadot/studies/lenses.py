@@ -14,6 +14,7 @@ from thetadot.studies.errors import LensError
 PACKAGED = (
     "stability",
     "conservation",
+    "integrability",
     "fluctuations",
 )
 """Names of the packages whose module `study` binds a lens: `Options`, `analyse` and, if wanted, `COMPARED`."""
