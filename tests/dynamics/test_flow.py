@@ -82,14 +82,19 @@ def test_a_run_ends_at_its_loss_and_at_its_number_of_steps():
 CERTIFIED = ("NDF", "Tsit5")
 
 
-@pytest.mark.parametrize(
-    ("solver", "certify"),
-    [(solver, False) for solver in SOLVERS]
-    + [
-        pytest.param(solver, True, marks=[] if solver in CERTIFIED else [pytest.mark.slow])
-        for solver in SOLVERS
-    ],
-)
+def _certified(solver):
+    """A case of a certified run: slow, but for those that stand for all."""
+    given, marks = (solver, ()) if isinstance(solver, str) else (solver.values[0], tuple(solver.marks))
+    slow = () if given in CERTIFIED else (pytest.mark.slow,)
+    return pytest.param(given, True, marks=(*marks, *slow))
+
+
+def _plain(solver):
+    given, marks = (solver, ()) if isinstance(solver, str) else (solver.values[0], tuple(solver.marks))
+    return pytest.param(given, False, marks=marks)
+
+
+@pytest.mark.parametrize(("solver", "certify"), [*map(_plain, SOLVERS), *map(_certified, SOLVERS)])
 def test_a_run_in_pieces_equals_the_uninterrupted_one_to_the_bit(solver, certify):
     settings = {"solver": solver, "certify": certify, "until": td.Until(time=50.0), "observe": ["sharpness"]}
     whole = _flow(**settings)
