@@ -1,5 +1,6 @@
 """Gradient flow of a problem, θ̇ = −time_scale·∇L(θ), to a stated accuracy."""
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from thetadot.dynamics.path import Path
 from thetadot.dynamics.prepare import FlowArgumentError, Wishes, make_task
 from thetadot.dynamics.right_sides import StateError, TrainingSide, flat_state
 from thetadot.dynamics.until import Until
-from thetadot.problems import Problem
+from thetadot.problems import PopulationRisk, Problem
 
 NORMALISATION = "loss: mean over samples, with ½ in the squared loss; time in its units"
 
@@ -117,4 +118,15 @@ def flow(
         throw=throw,
         dense=False,
     )
-    return follow(plan, resume)
+    return _with_expectations(follow(plan, resume), problem)
+
+
+def _with_expectations(path: Path, problem: Problem) -> Path:
+    """The path with the worst error of the problem's own expectations over its rows, where it has such."""
+    if not isinstance(problem, PopulationRisk) or problem.method == "closed":
+        return path
+    worst = max(problem.expectation_error(theta) for theta in path.thetas)
+    accuracy = dataclasses.replace(
+        path.accuracy, expectation_error=worst, expectation_tolerance=problem.tolerance
+    )
+    return dataclasses.replace(path, accuracy=accuracy)

@@ -18,13 +18,19 @@ from thetadot.problems.errors import (
     ProblemError,
     ShapeError,
     UnknownNameError,
+    UnsupportedExpectation,
 )
+from thetadot.problems.few_directions import NormTarget, ProductTarget, RidgeTarget
 from thetadot.problems.function_risk import FunctionRisk
+from thetadot.problems.inputs import GaussianInputs, InputLaw, SphereInputs
 from thetadot.problems.layout import Layout, Neuron
 from thetadot.problems.losses import cross_entropy, logistic, squared
 from thetadot.problems.mlp import linear, mlp
+from thetadot.problems.population import PopulationRisk
 from thetadot.problems.problem import Problem
 from thetadot.problems.residual import residual
+from thetadot.problems.targets import LinearTarget, OddTarget, Target, cubic_target
+from thetadot.problems.teacher_target import TeacherTarget
 from thetadot.problems.two_layer import two_layer
 
 __all__ = [
@@ -32,20 +38,33 @@ __all__ = [
     "DataError",
     "EmpiricalRisk",
     "FunctionRisk",
+    "GaussianInputs",
     "HessianTooLargeError",
+    "InputLaw",
     "LabelError",
     "Layout",
+    "LinearTarget",
     "MissingExtraError",
     "NetworkError",
     "Neuron",
     "NoPredictionError",
+    "NormTarget",
+    "OddTarget",
+    "PopulationRisk",
     "Problem",
     "ProblemError",
+    "ProductTarget",
+    "RidgeTarget",
     "ShapeError",
+    "SphereInputs",
+    "Target",
+    "TeacherTarget",
     "UnknownNameError",
+    "UnsupportedExpectation",
     "as_activation",
     "conv",
     "cross_entropy",
+    "cubic_target",
     "data",
     "diagonal",
     "errors",

@@ -152,7 +152,7 @@ def require_smooth(
     size = max(1.0, float(jnp.max(fine[1])))
     if not moved <= _MOVES_AT_MOST * size:
         raise NotSmoothError(
-            f"the one-dimensional rule moves by {moved:.1e} when its step is halved (allowed {_MOVES_AT_MOST:.0e}): the "
-            f"function has a kink, or weights of length {float(jnp.max(lengths)):.3g} make it too steep; use a closed "
-            "kernel (relu_kernel, erf_kernel)"
+            f"the one-dimensional rule moves by {moved:.1e} when its step is halved (allowed {_MOVES_AT_MOST:.0e}): "
+            f"the function has a kink, or weights of length {float(jnp.max(lengths)):.3g} make it too steep; "
+            "use a closed kernel (relu_kernel, erf_kernel)"
         )
