@@ -9,6 +9,15 @@ from thetadot.symmetry.angle_reductions import (
 )
 from thetadot.symmetry.check import SymmetryCheck, check_symmetry
 from thetadot.symmetry.errors import HypothesisError, ParticleError, SymmetryError, UnsupportedNetworkError
+from thetadot.symmetry.figures import (
+    plot_alignment,
+    plot_angle_measure,
+    plot_odd,
+    plot_particles,
+    plot_predictor_slice,
+    plot_symmetry_residual,
+    plot_width_convergence,
+)
 from thetadot.symmetry.groups import SymmetryGroup, generate_group
 from thetadot.symmetry.isotropic import IsotropicSolution, isotropic_solution
 from thetadot.symmetry.odd import OddReduction, odd_reduction
@@ -22,6 +31,7 @@ from thetadot.symmetry.particle_reductions import (
 from thetadot.symmetry.particles import Particles, sample_particles, to_particles, to_theta
 from thetadot.symmetry.predictor import OddEven, homogeneous_floor, mean_square_distance, split_odd_even
 from thetadot.symmetry.reduction import Reduction
+from thetadot.symmetry.study import Options, SymmetryResult, analyse
 from thetadot.symmetry.subspace import SubspaceReduction, subspace_reduction
 
 __all__ = [
@@ -31,6 +41,7 @@ __all__ = [
     "IsotropicSolution",
     "OddEven",
     "OddReduction",
+    "Options",
     "OrbitReduction",
     "ParticleError",
     "Particles",
@@ -41,8 +52,10 @@ __all__ = [
     "SymmetryCheck",
     "SymmetryError",
     "SymmetryGroup",
+    "SymmetryResult",
     "UnsupportedNetworkError",
     "alignment",
+    "analyse",
     "check_symmetry",
     "cone_reduction",
     "generate_group",
@@ -53,6 +66,13 @@ __all__ = [
     "odd_reduction",
     "orbit_reduction",
     "orbit_residual",
+    "plot_alignment",
+    "plot_angle_measure",
+    "plot_odd",
+    "plot_particles",
+    "plot_predictor_slice",
+    "plot_symmetry_residual",
+    "plot_width_convergence",
     "radial_reduction",
     "ridge_reduction",
     "sample_particles",

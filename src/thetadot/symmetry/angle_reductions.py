@@ -157,8 +157,8 @@ class AngleReduction(Reduction):
     state0: Float[Array, " n"]
     observables: Mapping[str, Callable]
     description: str
-    signs: Float[np.ndarray, " n"]
-    weights: Float[np.ndarray, " n"]
+    signs: Float[np.ndarray, " both"]
+    weights: Float[np.ndarray, " both"]
     finer: Callable[[], "AngleReduction"]
 
     def solve(

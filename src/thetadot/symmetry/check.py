@@ -54,7 +54,7 @@ def check_symmetry(
     matrix: Numbers,
     sign: float | None = None,
     *,
-    theta: Float[Array, " P"] | None = None,
+    theta: Float[Array | np.ndarray, " P"] | None = None,
     key: PRNGKeyArray | None = None,
     samples: int = 256,
     tolerance: float = 1e-8,

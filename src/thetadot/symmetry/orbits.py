@@ -67,7 +67,9 @@ def matching_residual(particles: Particles, matrix: Numbers, sign: float = 1.0) 
     return float(np.abs(there[rows] - here[columns]).max())
 
 
-def symmetry_defect(problem: Problem, theta: Float[Array, " P"], matrix: Numbers, sign: float = 1.0) -> float:
+def symmetry_defect(
+    problem: Problem, theta: Float[Array | np.ndarray, " P"], matrix: Numbers, sign: float = 1.0
+) -> float:
     """E[(f(Tx) − s f(x))²], exact; its rounding floor is about 1e-16·E[f²]."""
     particles = to_particles(problem, jnp.asarray(theta))
     t = as_float64(matrix, "matrix")

@@ -40,7 +40,7 @@ class OrbitReduction(Reduction):
     observables: Mapping[str, Callable]
     description: str
 
-    def theta(self, state: Float[Array, " n"]) -> Float[Array, " P"]:
+    def theta(self, state: Float[Array | np.ndarray, " n"]) -> Float[Array, " P"]:
         """The whole network (P,) of a state."""
         cloud = _unpack(jnp.asarray(state), self.group.matrices.shape[1])
         return to_theta(self.problem, symmetrize(cloud, self.group))
@@ -103,7 +103,7 @@ class ConeReduction(Reduction):
     observables: Mapping[str, Callable]
     description: str
 
-    def theta(self, state: Float[Array, " n"]) -> Float[Array, " P"]:
+    def theta(self, state: Float[Array | np.ndarray, " n"]) -> Float[Array, " P"]:
         """The whole network (P,) of a state."""
         return to_theta(self.problem, _cone_cloud(jnp.asarray(state), self.flow.args))
 

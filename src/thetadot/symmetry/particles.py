@@ -5,6 +5,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from thetadot.problems import Problem
@@ -53,7 +54,7 @@ def network_of(problem: Problem) -> TwoLayer:
     return network
 
 
-def to_particles(problem: Problem, theta: Float[Array, " P"]) -> Particles:
+def to_particles(problem: Problem, theta: Float[Array | np.ndarray, " P"]) -> Particles:
     """The neurons of θ; traceable.
 
     Example:

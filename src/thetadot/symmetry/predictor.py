@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from thetadot.numerics.gaussian import chi_moment
@@ -42,7 +43,7 @@ def kappa_of(problem: Problem) -> float:
     return 0.5 * (1 + slope)
 
 
-def split_odd_even(problem: Problem, theta: Float[Array, " P"]) -> OddEven:
+def split_odd_even(problem: Problem, theta: Float[Array | np.ndarray, " P"]) -> OddEven:
     """The linear and the even part of a network of (leaky) ReLU neurons, exact.
 
     Raises:
@@ -62,7 +63,9 @@ def split_odd_even(problem: Problem, theta: Float[Array, " P"]) -> OddEven:
     return OddEven(kappa * (weights @ particles.incoming), even)
 
 
-def mean_square_distance(problem: Problem, theta: Float[Array, " P"], other: Float[Array, " P"]) -> float:
+def mean_square_distance(
+    problem: Problem, theta: Float[Array | np.ndarray, " P"], other: Float[Array | np.ndarray, " P"]
+) -> float:
     """E[(f_θ − f_other)²], exact; rounding floor about 1e-16·E[f²]."""
     first, second = (to_particles(problem, jnp.asarray(point)) for point in (theta, other))
     scale = network_of(problem).chain.output_scale

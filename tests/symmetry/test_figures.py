@@ -1,0 +1,102 @@
+"""Figures show the numbers that they are given."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import thetadot as td
+from thetadot import symmetry
+
+
+@pytest.fixture(scope="module")
+def run():
+    problem = td.PopulationRisk(
+        td.two_layer(3, 8, "relu", scaling="mean_field"), td.LinearTarget([1.0, 0, 0]), td.GaussianInputs(3)
+    )
+    cloud = symmetry.sample_particles(jax.random.key(0), 8, 3, scheme="antithetic")
+    watch = {
+        "alignment": lambda theta, args: (
+            symmetry.alignment(symmetry.to_particles(args, theta), np.eye(3)[:, :1]).table
+        )
+    }
+    path = td.flow(
+        problem,
+        symmetry.to_theta(problem, cloud),
+        until=td.Until(time=20.0),
+        saves=[0.0, 1.0, 20.0],
+        observe=watch,
+        progress=False,
+    )
+    return problem, path
+
+
+@pytest.fixture(scope="module")
+def radial_path():
+    return symmetry.radial_reduction(4, 2, nodes=8).solve([0.0, 1.0, 4.0])
+
+
+def labelled(axes):
+    for ax in np.ravel(axes):
+        assert ax.get_ylabel()
+    assert np.ravel(axes)[-1].get_xlabel()
+
+
+def test_the_residual_of_an_invariant_cloud_lies_in_the_band_of_rounding(run):
+    problem, path = run
+    group = symmetry.generate_group([-np.eye(3)], [-1.0])
+    ax = symmetry.plot_symmetry_residual(path, problem, group)
+    assert np.all(ax.lines[0].get_ydata() < 1e-12)
+    labelled(ax)
+
+
+def test_networks_lie_on_the_line_of_the_moment_equations_below_the_bound(run):
+    problem, path = run
+    reduction = symmetry.odd_reduction(problem, path.thetas[0])
+    ax = symmetry.plot_odd({"8 neurons": (problem, path)}, reduction)
+    dots, line, bound = (np.array(artist.get_ydata()) for artist in ax.lines)
+    np.testing.assert_allclose(dots[0], line[0], rtol=1e-9)
+    assert np.all(line <= bound * (1 + 1e-9))
+    labelled(ax)
+
+
+def test_alignment_shows_both_signs_of_reductions_and_of_networks(run, radial_path):
+    axes = symmetry.plot_alignment({"wide": radial_path, "narrow": run[1]}, alpha=2.0)
+    np.testing.assert_allclose(
+        axes[0].lines[1].get_ydata(), radial_path.observed["mass"][:, 1][-2:], rtol=1e-12
+    )
+    assert len(axes[0].lines) == 5
+    labelled(axes)
+    with pytest.raises(symmetry.ParticleError, match="expected 4"):
+        symmetry.plot_alignment(radial_path, axes=axes[:2])
+    bare = td.flow(run[0], run[1].thetas[0], until=td.Until(time=0.1), saves=[0.1], progress=False)
+    with pytest.raises(symmetry.ParticleError, match="no readouts"):
+        symmetry.plot_alignment(bare)
+
+
+def test_the_measure_of_angles_has_the_whole_mass(radial_path):
+    ax = symmetry.plot_angle_measure(radial_path, [0.0, 4.0])
+    heights = [patch.get_data().values.sum() for patch in ax.patches]
+    np.testing.assert_allclose(heights[2:], radial_path.observed["mass"][-1] * [1, -1], rtol=1e-12)
+    labelled(ax)
+
+
+def test_width_slices_and_particles_show_what_they_are_given(run):
+    problem, path = run
+    ax = symmetry.plot_width_convergence([16, 64], np.array([0.4, 0.2]))
+    assert "slope -0.50" in ax.get_legend().get_texts()[0].get_text()
+    labelled(ax)
+    ax = symmetry.plot_predictor_slice(problem, {"end": path.thetas[-1]}, np.zeros(3), np.eye(3)[0])
+    expected = problem.predict(
+        jnp.asarray(path.thetas[-1]), ax.lines[0].get_xdata()[:, None] * np.eye(3)[:1]
+    )[:, 0]
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), expected, atol=1e-14)
+    np.testing.assert_allclose(ax.lines[1].get_ydata(), ax.lines[0].get_xdata(), atol=1e-14)
+    labelled(ax)
+    cloud = symmetry.to_particles(problem, path.thetas[-1])
+    ax = symmetry.plot_particles(cloud, np.eye(3)[:, :2])
+    shown = np.concatenate([part.get_offsets() for part in ax.collections])
+    assert len(shown) == 8
+    labelled(ax)
+    with pytest.raises(symmetry.ParticleError, match="plane"):
+        symmetry.plot_particles(cloud, np.eye(3))
