@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -82,8 +83,6 @@ def value_and_slope(
     function: Callable, rows: Float[Array, "m d"]
 ) -> tuple[Float[Array, " m"], Float[Array, "m d"]]:
     """Values and gradients of a function that takes each row to a number."""
-    import jax
-
     value, back = jax.vjp(function, rows)
     return value, back(jnp.ones_like(value))[0]
 

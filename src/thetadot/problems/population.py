@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from thetadot.errors import ThetadotError
 from thetadot.numerics.gaussian import NotSmoothError
+from thetadot.numerics.gaussian.hermite import require_smooth
 from thetadot.problems.carried import Carried, carry
 from thetadot.problems.checks import Numbers, as_float64, as_vector, first_line, known_name
 from thetadot.problems.columns import hessian_by_columns, require_size
@@ -188,6 +188,7 @@ class PopulationRisk(Problem):
             raise UnsupportedExpectation(
                 f"{network.activation.name} has a kink, for which the series converges slowly"
             )
+        require_smooth(network.activation, jnp.ones(1))
         probe = two_unit_neurons(network)
         self.power = jnp.asarray(0.0)
         for candidate in _SERIES_ORDERS if order is None else (order,):
@@ -321,10 +322,7 @@ class PopulationRisk(Problem):
         if self.method == "closed":
             return 0.0
         if self.method == "series":
-            try:
-                return series_error(self, theta)
-            except ThetadotError:
-                return float("inf")
+            return series_error(self, theta)
         finer = object.__new__(type(self))
         for name in ("target", "inputs", "_network", "method", "tolerance"):
             object.__setattr__(finer, name, getattr(self, name))

@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+from scipy.special import roots_hermitenorm
 
-from thetadot.numerics.gaussian.hermite import coefficients, correlate, require_smooth
+from thetadot.numerics.gaussian.hermite import MOVES_AT_MOST, coefficients, correlate, step_change
 from thetadot.numerics.gaussian.rows import lengths_and_directions
 from thetadot.problems.expectations import closed_field, closed_kernel, value_and_slope
 from thetadot.problems.targets import LinearTarget
@@ -132,40 +133,41 @@ def _student_terms(problem: "PopulationRisk", neurons: Neurons, order: int) -> t
 
 
 def series_error(problem: "PopulationRisk", theta: Array) -> float:
-    """Bound on |error of the risk|: ½Σ|c_i||c_j|bound_ij over teacher and student."""
+    """Bound on |error of the risk|: ½Σ|c_i||c_j|bound_ij over teacher and student; infinite where the rule behind it
+    moves under halving of its step."""
+    bound, moved = _series_bound(problem, theta)
+    return float(bound) if float(moved) <= MOVES_AT_MOST else math.inf
+
+
+@jax.jit
+def _series_bound(problem: "PopulationRisk", theta: Array) -> tuple[Array, Array]:
+    assert problem.order is not None
     neurons, scale = neurons_of(problem, theta), problem.network.chain.output_scale
-    sets = [(problem.network.activation, neurons.incoming, neurons.biases, -scale * neurons.outgoing)]
+    sets = [(problem.network.activation, neurons.incoming, neurons.biases, scale * neurons.outgoing)]
     if isinstance(problem.target, TeacherTarget):
         teacher = problem.target
         sets.append((teacher.activation, teacher.incoming, teacher.biases, teacher.outgoing))
-    order = problem.order or 64
-    directions, rests, weights = [], [], []
+    directions, sizes, moves = [], [], []
     for activation, incoming, biases, outgoing in sets:
         lengths, direction = lengths_and_directions(problem.inputs.whiten(incoming))
-        require_smooth(activation, lengths, biases, order=order)
-        terms, power = coefficients(activation, lengths, biases, order=order)
-        directions.append(np.asarray(direction))
-        rests.append(np.sqrt(np.maximum(np.asarray(power - jnp.sum(terms * terms, axis=1)), 0)))
-        weights.append(np.abs(np.asarray(outgoing)))
-    t = np.minimum(np.abs(np.concatenate(directions) @ np.concatenate(directions).T), 1.0)
-    size = np.concatenate(rests) * np.concatenate(weights)
-    bounds = t**order * size[:, None] * size[None, :]
-    return float(0.5 * (bounds.sum() - np.trace(bounds)))
+        terms, power = coefficients(activation, lengths, biases, order=problem.order)
+        moves.append(step_change(activation, lengths, biases, order=problem.order))
+        directions.append(direction)
+        rest = jnp.sqrt(jnp.maximum(power - jnp.sum(terms * terms, axis=1), 0.0))
+        sizes.append(rest * jnp.abs(outgoing))
+    every, size = jnp.concatenate(directions), jnp.concatenate(sizes)
+    bounds = jnp.minimum(jnp.abs(every @ every.T), 1.0) ** problem.order * size[:, None] * size[None, :]
+    return 0.5 * (jnp.sum(bounds) - jnp.trace(bounds)), jnp.max(jnp.stack(moves))
 
 
-def cubature_rule(problem_dimension: int, order: int) -> tuple[np.ndarray, np.ndarray]:
+def cubature_rule(dimension: int, order: int) -> tuple[np.ndarray, np.ndarray]:
     """Tensor Gauss–Hermite nodes (n^d, d) and weights (n^d,) for N(0, I)."""
-    x, w = np.polynomial.hermite_e.hermegauss(order) if order <= 100 else _golub_welsch(order)
-    w = w / w.sum()
-    grids = np.meshgrid(*[x] * problem_dimension, indexing="ij")
-    weights = np.meshgrid(*[w] * problem_dimension, indexing="ij")
-    return np.stack([g.ravel() for g in grids], axis=1), math.prod(part.ravel() for part in weights)  # pyright: ignore
-
-
-def _golub_welsch(order: int) -> tuple[np.ndarray, np.ndarray]:
-    from scipy.special import roots_hermitenorm
-
-    return roots_hermitenorm(order)
+    x, w = roots_hermitenorm(order)
+    grids = np.meshgrid(*[x] * dimension, indexing="ij")
+    weights = np.ones(())
+    for _ in range(dimension):
+        weights = np.multiply.outer(weights, w / w.sum())
+    return np.stack([grid.ravel() for grid in grids], axis=1), weights.ravel()
 
 
 def cubature_risk(problem: "PopulationRisk", theta: Array) -> Array:

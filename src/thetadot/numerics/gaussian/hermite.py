@@ -17,7 +17,7 @@ from thetadot.errors import ThetadotError
 from thetadot.numerics.gaussian.rows import lengths_and_directions
 
 _REACH, _STEP = 11.0, 0.025
-_MOVES_AT_MOST = 1e-10
+MOVES_AT_MOST = 1e-10
 
 
 class NotSmoothError(ThetadotError):
@@ -135,6 +135,21 @@ def hermite_kernel(
     return values, bounds
 
 
+def step_change(
+    activation: Callable,
+    lengths: Float[Array, " m"],
+    biases: Float[Array, " m"] | None = None,
+    *,
+    order: int = 64,
+) -> Float[Array, ""]:
+    """By how much the one-dimensional rule moves when its step is halved, in units of the largest E[σ²] or 1."""
+    coarse, fine = (
+        coefficients(activation, lengths, biases, order=order, step=step) for step in (_STEP, _STEP / 2)
+    )
+    moved = jnp.maximum(*(jnp.max(jnp.abs(a - b)) for a, b in zip(coarse, fine, strict=True)))
+    return moved / jnp.maximum(1.0, jnp.max(fine[1]))
+
+
 def require_smooth(
     activation: Callable,
     lengths: Float[Array, " m"],
@@ -145,14 +160,10 @@ def require_smooth(
     """Raise `NotSmoothError` if the rule moves by more than 1e-10 under halving of its step (concrete arrays only)."""
     if isinstance(lengths, jax.core.Tracer):
         return
-    coarse, fine = (
-        coefficients(activation, lengths, biases, order=order, step=step) for step in (_STEP, _STEP / 2)
-    )
-    moved = max(float(jnp.max(jnp.abs(a - b))) for a, b in zip(coarse, fine, strict=True))
-    size = max(1.0, float(jnp.max(fine[1])))
-    if not moved <= _MOVES_AT_MOST * size:
+    moved = float(step_change(activation, lengths, biases, order=order))
+    if not moved <= MOVES_AT_MOST:
         raise NotSmoothError(
-            f"the one-dimensional rule moves by {moved:.1e} when its step is halved (allowed {_MOVES_AT_MOST:.0e}): "
+            f"the one-dimensional rule moves by {moved:.1e} when its step is halved (allowed {MOVES_AT_MOST:.0e}): "
             f"the function has a kink, or weights of length {float(jnp.max(lengths)):.3g} make it too steep; "
             "use a closed kernel (relu_kernel, erf_kernel)"
         )
