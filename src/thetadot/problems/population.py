@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from thetadot.numerics.gaussian import NotSmoothError
 from thetadot.numerics.gaussian.hermite import require_smooth
+from thetadot.numerics.gaussian.rows import lengths_and_directions
 from thetadot.problems.carried import Carried, carry
 from thetadot.problems.checks import Numbers, as_float64, as_vector, first_line, known_name
 from thetadot.problems.columns import hessian_by_columns, require_size
@@ -189,6 +190,9 @@ class PopulationRisk(Problem):
                 f"{network.activation.name} has a kink, for which the series converges slowly"
             )
         require_smooth(network.activation, jnp.ones(1))
+        if isinstance(self.target, TeacherTarget):
+            lengths, _ = lengths_and_directions(self.inputs.whiten(self.target.incoming))
+            require_smooth(self.target.activation, lengths, self.target.biases)
         probe = two_unit_neurons(network)
         self.power = jnp.asarray(0.0)
         for candidate in _SERIES_ORDERS if order is None else (order,):
