@@ -74,8 +74,8 @@ def oblique_residual(deviation: float) -> float:
 def widths_and_draws(workbench: Workbench, first: int) -> dict[int, int]:
     """{width: number of draws}."""
     if workbench.quick:
-        return {first: 8, 4 * first: 6}
-    return {m: 8 if m <= 128 else 4 if m <= 512 else 2 for m in (32, 64, 128, 256, 512, 1024) if m >= first}
+        return {first: 32, 8 * first: 16}
+    return {m: 32 if m <= 128 else 16 if m <= 512 else 8 for m in (32, 64, 128, 256, 512, 1024) if m >= first}
 
 
 def slope(widths: Any, squares: Any) -> float:

@@ -235,7 +235,7 @@ def plot_predictor_slice(
 
 
 def plot_particles(
-    particles: Particles, plane: Float[Array | np.ndarray, "d 2"], axes: Axes | None = None
+    particles: Particles, plane: Float[Array | np.ndarray, "d columns"], axes: Axes | None = None
 ) -> Axes:
     """Incoming weights projected on a plane, scaled by |a|; area by |a||b|, colour by the sign of a."""
     ax = _one(axes)
