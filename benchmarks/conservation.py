@@ -157,7 +157,7 @@ def growth(largest: float) -> None:
     rows, edges = [], 1e3
     while edges <= largest:
         width = round((edges / 2) ** 0.5)
-        graph, _ = layered_graph((width, width, width)), None
+        graph = layered_graph((width, width, width))
         took, count = seconds(lambda graph=graph: count_laws(PathLift(graph)))
         rows.append((graph.size, count.laws, took))
         edges *= 10

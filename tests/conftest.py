@@ -8,6 +8,7 @@ import dataclasses
 import os
 from pathlib import Path
 
+MOST_MAPS = 20_000
 ROOT = Path(__file__).resolve().parent.parent
 
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax"))
@@ -73,6 +74,16 @@ def _counting():
         yield counter
     finally:
         _open_counters.remove(counter)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _room_for_programs():
+    """Forget compiled programs before there are too many: each takes several memory maps, of which Linux allows a
+    process 65530, and loading one more than that ends in a segmentation fault."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and len(maps.read_bytes().splitlines()) > MOST_MAPS:
+        jax.clear_caches()
 
 
 @pytest.fixture

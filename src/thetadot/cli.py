@@ -143,7 +143,7 @@ def run(
     """Run a study, or go on with it; a run that is done is left as it is."""
     from thetadot.studies.runner import run_study
     from thetadot.studies.study import Study
-    from thetadot.studies.summary import as_data, as_table, closing_words
+    from thetadot.studies.summary import as_data, as_table, closing_words, lens_lines
 
     chosen = Study.load(study, set=settings or ())
     place = Path(study) if output is None and Path(study).is_dir() else output
@@ -163,11 +163,15 @@ def run(
         )
     elif not quiet:
         _print(as_table(done))
+        for line in lens_lines(done):
+            _print(line)
         _print(closing_words(done, session.how, session.seconds))
         if written is not None:
             _print(f"report: {written}")
     if session.how in ("budget", "interrupted"):
         return STOPPED
+    if session.how == "failed":
+        return INTERNAL
     missed = any(line.accuracy is not None and line.accuracy.missed for line in done.table())
     return MISSED if missed or done.status == "failed" else DONE
 
@@ -264,12 +268,14 @@ def schema() -> None:
 def show(directory: Directory, as_json: AsJson = False) -> None:
     """Show the status of a run: members with outcome and accuracy, versions."""
     from thetadot.studies.run import open_run
-    from thetadot.studies.summary import as_data, as_table
+    from thetadot.studies.summary import as_data, as_table, lens_lines
 
     opened = open_run(directory)
     if as_json:
         return _print_json(as_data(opened))
     _print(as_table(opened))
+    for line in lens_lines(opened):
+        _print(line)
     manifest = opened.manifest
     _print(
         f"run {manifest.run[:12]}, begun {manifest.created}, "

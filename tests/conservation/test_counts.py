@@ -9,7 +9,8 @@ import sympy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.oracles.gated_paths import laws_by_paths, random_network
+import thetadot as td
+from tests.conservation.gated_paths import laws_by_paths, random_network
 from thetadot.conservation import (
     BlockLift,
     ConservationError,
@@ -25,13 +26,16 @@ from thetadot.conservation import (
     PathLift,
     PolynomialLift,
     RankAmbiguousWarning,
+    RestrictedLift,
     attention_lift,
+    brackets,
     check_certificate,
     count_laws,
     known_laws,
     layered_graph,
     mirror_fields,
     momentum_fields,
+    output_lift,
     zero_sum,
 )
 
@@ -216,6 +220,29 @@ def test_a_classifier_of_digits_keeps_65_laws():
     assert proved(count)
 
 
+def test_a_restriction_written_out_counts_as_the_zero_sum():
+    lift = LinearLift((2, 3, 3))
+    differences = np.kron(np.array([[1, 0], [0, 1], [-1, -1]]), np.eye(2, dtype=int))
+    count = count_laws(RestrictedLift(lift, differences))
+    assert (count.laws, count.known) == (9, 6)  # the sums are laws that only zero_sum names
+    theta = np.random.default_rng(0).normal(size=15)
+    np.testing.assert_allclose(RestrictedLift(lift, differences)(theta), zero_sum(lift)(theta), rtol=1e-13)
+
+
+def test_the_value_of_a_fixed_weight_does_not_matter():
+    counts = []
+    for constant in (1.0, -3.5):
+        edges = [
+            Edge("x", "a", 0),
+            Edge("a", "b", None, constant),
+            Edge("b", "y", 1),
+            Edge("x", "y", None, 2.0),
+        ]
+        counts.append(count_laws(PathLift(PathGraph(["x"], ["y"], edges))))
+        assert proved(counts[-1])
+    assert [count.laws for count in counts] == [1, 1]
+
+
 def test_one_output_has_no_differences():
     with pytest.raises(ConservationError, match="one output"):
         zero_sum(relu((2, 3, 1)))
@@ -231,7 +258,7 @@ def test_one_output_has_no_differences():
         (LinearLift((2, 7, 1)), 21, 22),
         (relu((2, 2, 1)), 0, 13),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, int) else type(value).__name__,
 )
 def test_momentum_keeps_rotations_of_linear_networks_and_nothing_of_relu(lift, laws, dimension):
     count = count_laws(momentum_fields(lift, 1))
@@ -349,6 +376,36 @@ def test_numerical_ranks_agree_with_exact_ones_also_for_small_weights(lift):
         assert count.certificate is None
 
 
+def test_numerical_counts_in_small_batches_are_the_same(monkeypatch):
+    monkeypatch.setattr(brackets, "_REAL_BATCH", 7)
+    for lift in (LinearLift((2, 2, 2, 2)), relu((2, 3, 1))):
+        exact = count_laws(lift, method="brackets and laws")
+        count = count_laws(lift, arithmetic="float64")
+        assert (count.ranks, count.laws, count.status) == (exact.ranks, exact.laws, CountStatus.CLOSED)
+        assert count.gap > 1e3
+
+
+@pytest.mark.slow
+def test_the_digits_network_of_tanh_keeps_its_33_sums_and_nothing_else():
+    problem = td.EmpiricalRisk(td.mlp([64, 32, 10], "tanh"), td.cross_entropy, *td.data.digits())
+    count = count_laws(output_lift(problem), arithmetic="float64", max_size=3000)
+    assert (count.size, count.laws, count.extra, count.status) == (2410, 33, 0, CountStatus.CLOSED)
+    assert count.gap > 1e3
+
+
+def test_weights_over_four_decades_still_resolve():
+    lift = LinearLift((2, 3, 2))
+    point = np.random.default_rng(5).normal(size=12) * 10.0 ** np.linspace(0, -4, 12)
+    count = count_laws(lift, arithmetic="float64", theta=point)
+    assert (count.lie_dimension, count.status) == (6, CountStatus.CLOSED)
+
+
+def test_laws_that_leave_no_room_for_the_gradients_are_refused():
+    lift = FunctionLift(lambda theta: theta, 2, laws=Laws.quadratic([np.eye(2)]))
+    with pytest.raises(NotALawError, match="cannot all be conserved"):
+        count_laws(lift, arithmetic="float64")
+
+
 def test_functions_are_counted_in_floats_only():
     lift = FunctionLift(lambda theta: jnp.sum(theta**2, keepdims=True), 3)
     assert count_laws(lift, arithmetic="float64").laws == 2
@@ -366,8 +423,9 @@ def test_an_unclear_gap_is_refused():
 
 def test_above_the_largest_size_only_bounds_are_given():
     count = count_laws(LinearLift((8, 8, 8, 8)), max_size=100)
-    assert (count.status, count.laws, count.lower, count.upper) == (CountStatus.OPEN, None, 0, 192)
+    assert (count.status, count.laws, count.lower, count.upper) == (CountStatus.OPEN, None, 72, 192)
     assert "max_size" in count.note
+    assert str(count) == "192 parameters, at least 72 independent laws: OPEN"
 
 
 def test_a_function_that_is_no_law_is_refused_and_a_law_is_proved():

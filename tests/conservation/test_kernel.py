@@ -7,6 +7,7 @@ import sympy
 
 from thetadot.conservation import (
     ConservationError,
+    FunctionLift,
     KernelStatus,
     Laws,
     LinearLift,
@@ -73,6 +74,13 @@ def test_a_metric_that_is_a_function_of_the_lift_passes_without_laws():
     found = kernel_test(lift, np.array([1.0, 2.0, 3.0]), laws=None)
     assert (found.kernel_dimension, found.status) == (2, KernelStatus.KERNEL_INCLUDED)
     assert lift_metric(lift, np.array([1.0, 2.0, 3.0])).matvec(np.ones(1))[0] == pytest.approx(4 * 14)
+
+
+def test_ranks_without_a_clear_gap_are_called_ambiguous():
+    decades = 10.0 ** -np.arange(0, 16, 2)
+    found = kernel_test(FunctionLift(lambda theta: theta[0] + decades * theta, 8), np.ones(8), laws=None)
+    assert found.status is KernelStatus.AMBIGUOUS
+    assert found.gap < 1e3
 
 
 def test_bad_arguments_are_named():

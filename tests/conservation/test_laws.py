@@ -30,6 +30,9 @@ from thetadot.conservation import (
     ledger,
     lift_of,
     momentum_fields,
+    outer_laws,
+    output_lift,
+    path_lift,
     polynomial_laws,
 )
 
@@ -98,6 +101,68 @@ def test_other_activations_are_refused_by_name(network, what):
         lift_of(problem_of(network, (2,), 1))
 
 
+OUTER = {
+    "tanh, cross-entropy": (td.mlp([2, 3, 3], "tanh"), (2,), 3, td.cross_entropy, 4),
+    "cube": (td.mlp([2, 3, 3, 2], "cube"), (2,), 2, td.squared, 6),
+    "squared relu, cross-entropy": (
+        td.mlp([2, 3, 2], "squared_relu", bias=False),
+        (2,),
+        2,
+        td.cross_entropy,
+        6,
+    ),
+    "convolution of tanh": (td.conv((1, 4, 4), [2], 3, "tanh"), (1, 4, 4), 3, td.cross_entropy, 3),
+    "residual of tanh": (
+        td.residual(2, 2, 2, stream=3, blocks=1, activation="tanh"),
+        (2,),
+        2,
+        td.cross_entropy,
+        4,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", list(OUTER))
+def test_networks_without_a_lift_keep_their_outer_laws(name):
+    network, inputs, outputs, loss, expected = OUTER[name]
+    problem = problem_of(network, inputs, outputs, loss)
+    laws = outer_laws(problem)
+    theta = np.random.default_rng(1).normal(size=problem.size)
+    gradient = np.asarray(problem.value_and_grad(jnp.asarray(theta))[1])
+    slopes = laws.table.jacobian(theta).toarray()
+    assert len(laws) == laws.independent() == expected
+    assert np.abs(gradient).max() > 1e-3
+    assert (
+        np.abs(slopes @ gradient).max() < 1e-12 * np.abs(slopes).max() * np.abs(gradient).max() * problem.size
+    )
+    with pytest.raises(UnsupportedArchitectureError):
+        lift_of(problem)
+
+
+def test_outer_laws_are_all_laws_of_a_small_network_of_tanh():
+    problem = problem_of(*OUTER["tanh, cross-entropy"][:4])
+    count = count_laws(output_lift(problem), arithmetic="float64")
+    assert (count.laws, count.extra, count.status.name) == (4, 0, "CLOSED")
+    assert count_laws(output_lift(problem, loss="any"), arithmetic="float64").laws == 0
+
+
+def test_outer_laws_of_relu_are_those_of_its_lift():
+    problem = problem_of(td.mlp([2, 3, 3, 2], "relu"), (2,), 2, td.cross_entropy)
+    theta = np.random.default_rng(0).normal(size=(1, problem.size))
+    ours, theirs = outer_laws(problem), known_laws(problem)
+    assert set(ours.names) == set(theirs.names)
+    by_name = dict(zip(theirs.names, theirs.values(theta)[0], strict=True))
+    expected = [by_name[name] for name in ours.names]
+    np.testing.assert_allclose(ours.values(theta)[0], expected, rtol=1e-13)
+
+
+def test_a_problem_without_network_has_no_outer_laws():
+    problem = td.FunctionRisk(lambda theta: jnp.sum(theta**2), jnp.ones(2))
+    assert len(outer_laws(problem)) == 0
+    with pytest.raises(UnsupportedArchitectureError, match="no network"):
+        output_lift(problem)
+
+
 def test_equinox_networks_of_relu_have_the_lift_of_ours():
     module = eqx.nn.MLP(2, 1, 3, 1, activation=jax.nn.relu, key=jax.random.key(0))
     rng = np.random.default_rng(0)
@@ -140,6 +205,17 @@ def test_laws_that_are_not_polynomial_are_not_found():
     assert set(everything.expressions) == {x * y, x**2 * y**2}
 
 
+def test_laws_found_at_random_points_are_those_found_by_identities(monkeypatch):
+    lift, many = PathLift(layered_graph((2, 3, 2))), PathLift(layered_graph((2, 3, 2)))
+    exact = polynomial_laws(lift, 2)
+    monkeypatch.setattr(path_lift, "_MOST_PATHS", 4)
+    sampled = polynomial_laws(many, 2)
+    assert (exact.proof, sampled.proof) == ("identity", "random")
+    assert set(sampled.expressions) == set(exact.expressions)
+    assert len(sampled.expressions) == 3
+
+
+@pytest.mark.slow
 def test_laws_of_networks_with_too_many_paths_are_found_at_random_points_and_say_so():
     lift = PathLift(layered_graph((1, *(2,) * 17, 1)))  # 131 072 paths
     found = polynomial_laws(lift, 2)
@@ -234,8 +310,12 @@ def test_gradient_steps_obey_the_identity_to_rounding(linear, network, rule):
     assert steps.to_xarray()["change"].dims == ("step", "law")
 
 
-def test_weight_decay_shrinks_laws_as_predicted(linear):
+@pytest.mark.parametrize("network", ["linear", "relu"])
+def test_weight_decay_shrinks_laws_as_predicted(linear, network):
     problem, theta = linear
+    if network == "relu":
+        problem = problem_of(td.mlp([2, 3, 2], "relu"), (2,), 2, td.cross_entropy)  # with linear laws too
+        theta = problem.init(jax.random.key(1))
     laws, rate, decay = known_laws(problem), 0.05, 0.3
     rows = [np.asarray(theta)]
     for _ in range(20):
@@ -275,6 +355,18 @@ def test_a_ledger_needs_no_stored_iterates(linear):
     change = np.asarray(laws(state[: problem.size]) - laws(theta))
     np.testing.assert_allclose(change, state[problem.size :], atol=1e-13)
     assert np.abs(change).max() > 1e-4
+
+
+def test_drift_above_the_tolerance_is_called_drifting():
+    laws = Laws.quadratic([np.diag([1.0, -1.0])])
+    drift = law_drift(laws, np.array([[1.0, 1.0], [1.0, 1.0], [1.1, 1.0]]), times=[0.0, 2.0, 3.0])
+    assert drift.status is LawStatus.DRIFTING
+    assert drift.times.tolist() == [0, 2, 3]
+    assert drift.relative[:, 0] == pytest.approx([0, 0, 0.21 / 2.21])
+    at_rest = law_drift(laws, np.array([[1.0, 0.5], [0.0, 0.0]]))  # no gradient, but 0.75 away in h
+    assert at_rest.error_floor[1] == pytest.approx(np.sqrt(0.75))
+    # The hyperbola a² − b² = 0 is |1.1 − 1|/√2 away.
+    assert 0.95 * 0.1 / np.sqrt(2) < drift.error_floor[2] <= 0.1 / np.sqrt(2)
 
 
 def test_steps_need_laws_of_degree_two_and_rows_that_fit():

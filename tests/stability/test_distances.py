@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import thetadot as td
-from tests.oracles.chaos import CURVATURES, LORENZ_FLOW, TURN, quadratic
 from tests.stability.networks import DESCENT, NET, THETA
+from tests.stability.textbook import CURVATURES, LORENZ_FLOW, TURN, quadratic
 from thetadot.stability import (
     OrbitalStatus,
     StabilityError,

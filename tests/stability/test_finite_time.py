@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import thetadot as td
-from tests.oracles.chaos import CAT, LORENZ_FLOW, quadratic
 from tests.stability.networks import DESCENT, NET, THETA, hessian
+from tests.stability.textbook import CAT, LORENZ_FLOW, quadratic
 from thetadot.stability import (
     FiniteTimeStatus,
     StabilityError,

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import thetadot as td
-from tests.oracles.chaos import HYPERBOLA, cubic
 from tests.stability.networks import NET, THETA, hessian
+from tests.stability.textbook import HYPERBOLA, cubic
 from thetadot.stability import Regime, StabilityError, regime_scan, sharpness, sharpness_along
 
 RATES = [0.9, 1.1, 1.25, 1.35, 1.7, 2.01]

@@ -8,9 +8,10 @@ import pydantic
 import pytest
 
 import thetadot as td
-from tests.oracles.chaos import HENON, LORENZ_FLOW, cubic
 from tests.stability.networks import DESCENT, NET, THETA
+from tests.stability.textbook import HENON, LORENZ_FLOW, cubic
 from thetadot import stability
+from thetadot.dynamics.wording import number
 from thetadot.stability import Options, StabilityError, analyse
 
 
@@ -38,6 +39,7 @@ def test_a_descent_is_analysed_with_its_own_rule(descent):
     assert found.orbital.distances.shape == (2, 51)
     assert "% of 2/η" in found.summary()
     assert "leading exponent" in found.summary()
+    assert "over 120 steps" in found.summary()
     data = found.to_xarray()
     assert data.sizes["spectrum_exponent"] == 31
     assert data.attrs["spectrum_status"] == found.spectrum.status.name
@@ -68,6 +70,17 @@ def test_momentum_and_rules_that_a_path_does_not_tell():
     lorenz = td.integrate(LORENZ_FLOW, np.ones(3), until=td.Until(time=0.1), progress=False)
     with pytest.raises(StabilityError, match="training"):
         analyse(NET, lorenz, only)
+
+
+def test_kinks_are_noted_beside_a_rate_at_a_finite_distance():
+    relu = td.EmpiricalRisk(td.mlp([1, 3, 1], "relu"), td.squared, NET.x, NET.y)
+    path = td.descend(relu, relu.init(jax.random.key(0)), td.GradientDescent(0.1), 30, progress=False)
+    found = analyse(relu, path, Options(exponents=1, finite_time=None))
+    first, second = found.notes
+    assert "kinks" in first
+    assert "of 60 pairs" in first
+    rate = np.log(found.orbital.mean_distance[-1] / found.orbital.mean_distance[0]) / 50
+    assert f"rate {number(rate)} per step" in second
 
 
 def test_every_part_can_be_asked_for(descent):

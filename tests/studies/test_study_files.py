@@ -87,7 +87,7 @@ MALFORMED = {
     "unknown lens": (
         "budget:",
         "lenses: {saddels: {}}\nbudget:",
-        [":15:", "lenses.saddels", "no lenses yet"],
+        [":15:", "lenses.saddels", "has stability, conservation"],
     ),
     "wrong first width": (
         "[4, 3, 3]",

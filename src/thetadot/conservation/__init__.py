@@ -44,6 +44,7 @@ from thetadot.conservation.lift import (
 )
 from thetadot.conservation.linear_reduction import augmented_linear_field, relaxed_linear_field
 from thetadot.conservation.neural_ode import LinearNeuralODE, Profile, neural_ode_field
+from thetadot.conservation.outer_laws import outer_laws, output_lift
 from thetadot.conservation.path_graph import Edge, PathGraph, layered_graph
 from thetadot.conservation.path_lift import PathLift
 from thetadot.conservation.polynomial_laws import PolynomialLaws, polynomial_laws
@@ -116,6 +117,8 @@ __all__ = [
     "mirror_fields",
     "momentum_fields",
     "neural_ode_field",
+    "outer_laws",
+    "output_lift",
     "plot_imbalance",
     "plot_kernel",
     "plot_law_count",

@@ -17,7 +17,9 @@ from thetadot.problems.diagonal import Diagonal
 from thetadot.problems.residual import Residual
 
 _GATED = ("relu", "leaky_relu")
-_WAY_OUT = "give FunctionLift(function, size) if you know what it computes (usually it has no laws)"
+_WAY_OUT = (
+    "outer_laws(problem) names what it keeps all the same, FunctionLift(function, size) takes any function"
+)
 
 
 def lift_of(problem: Problem, loss: str = "own") -> Lift:

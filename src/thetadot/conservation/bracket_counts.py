@@ -7,9 +7,9 @@ import flint
 import jax
 import numpy as np
 
-from thetadot.conservation.brackets import grow, grow_real, numerical_rank, random_point
+from thetadot.conservation.brackets import grow, grow_real, null_space, random_point
 from thetadot.conservation.closure import prove_closure
-from thetadot.conservation.errors import ConservationError, RankAmbiguousWarning
+from thetadot.conservation.errors import ConservationError, NotALawError, RankAmbiguousWarning
 from thetadot.conservation.fields import VectorFields
 from thetadot.conservation.known_laws import independent_mod
 from thetadot.conservation.law_count import CountStatus
@@ -19,6 +19,7 @@ from thetadot.conservation.question import Question, certifier
 
 _TRIALS = 2
 _CLEAR_GAP = 1e3
+_LISTED = 10_000_000
 
 
 def by_brackets(question: Question, closure: bool, only_closure: bool) -> dict[str, Any]:
@@ -91,10 +92,10 @@ def _field_degree(fields: VectorFields) -> int:
 
 def too_large(question: Question) -> dict[str, Any]:
     """Only the bounds that need no brackets."""
-    size = question.fields.size
-    dead = len(question.dead)
+    size, laws = question.fields.size, question.laws
+    known = laws.independent() if len(laws) * size <= _LISTED else len(question.dead)
     return question.answer(
-        0, 0, "brackets and laws", laws=None, extra=None, lower=dead, upper=size, ranks=(0,),
+        0, known, "brackets and laws", laws=None, extra=None, lower=known, upper=size, ranks=(0,),
         status=CountStatus.OPEN, error_probability=None,
         note=f"{size} numbers exceed max_size={question.max_size}: raise it, or use known_laws, law_drift and "
         "recover, which have no limit",
@@ -102,20 +103,26 @@ def too_large(question: Question) -> dict[str, Any]:
 
 
 def by_floats(question: Question) -> dict[str, Any]:
-    fields, size = question.fields, question.fields.size
+    fields, laws, size = question.fields, question.laws, question.fields.size
     if size > question.max_size:
         return too_large(question) | {"method": "float64"}
-    key = jax.random.key(question.seed)
-    point = np.asarray(jax.random.normal(key, (size,))) if question.theta is None else question.theta
-    ranks, closed, gap, basis = grow_real(fields, point, seed=question.seed, max_depth=question.max_depth)
-    laws = question.laws
-    gradients = np.asarray(laws.gradient(jax.numpy.asarray(point))) if len(laws) else np.zeros((0, size))
-    known = numerical_rank(gradients)[0]
+    if question.theta is None:
+        point = np.asarray(jax.random.normal(jax.random.key(question.seed), (size,)))
+        known = laws.independent()
+    else:
+        point = question.theta
+        known = null_space(np.asarray(laws.gradient(jax.numpy.asarray(point))))[0] if len(laws) else 0
+    growth = grow_real(fields, point, seed=question.seed, max_depth=question.max_depth, enough=size - known)
+    rank, gap = len(growth.basis), growth.gap
+    if rank + known > size and gap >= _CLEAR_GAP:
+        raise NotALawError(
+            f"training pushes in {rank} of {size} directions, so {known} independent laws cannot all be conserved"
+        )
     changes: dict[str, Any] = {
-        "ranks": ranks or (0,), "gap": gap, "error_probability": None, "lower": known,
-        "upper": size - len(basis), "status": CountStatus.CLOSED,
+        "ranks": growth.ranks or (0,), "gap": gap, "error_probability": None, "lower": known,
+        "upper": size - rank, "status": CountStatus.CLOSED,
     }  # fmt: skip
-    if gap < _CLEAR_GAP or not closed:
+    if gap < _CLEAR_GAP or not growth.closed:
         changes |= {"status": CountStatus.OPEN, "laws": None, "extra": None}
         if gap < _CLEAR_GAP:
             warnings.warn(
@@ -124,4 +131,4 @@ def by_floats(question: Question) -> dict[str, Any]:
                 RankAmbiguousWarning,
                 stacklevel=3,
             )
-    return question.answer(len(basis), known, "float64", **changes)
+    return question.answer(rank, known, "float64", **changes)

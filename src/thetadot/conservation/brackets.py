@@ -3,6 +3,7 @@
 [X, Y] = DY·X − DX·Y. Left-normed brackets [X₁,[X₂,…,X_k]] of random members span what brackets of depth k span.
 """
 
+import itertools
 from typing import NamedTuple
 
 import equinox as eqx
@@ -16,6 +17,7 @@ from thetadot.conservation.fields import VectorFields
 from thetadot.numerics.exact import pivots_mod, rank_mod
 
 _BATCH = 12
+_REAL_BATCH = 512
 _POINT = 2**31
 _ROUNDING = 1e-11
 
@@ -144,12 +146,6 @@ def real_bracket_rows(
     return jax.vmap(relative)(picked)
 
 
-def numerical_rank(rows: Float[np.ndarray, "m n"]) -> tuple[int, float]:
-    """(rank, gap) of a matrix by `null_space`."""
-    rank, gap, _ = null_space(rows)
-    return rank, gap
-
-
 def null_space(rows: Float[np.ndarray, "m n"]) -> tuple[int, float, Float[np.ndarray, "k n"]]:
     """(rank, gap, orthonormal null vectors) of rows, each normalised first: cut at the widest gap between neighbouring
     singular values.
@@ -162,36 +158,86 @@ def null_space(rows: Float[np.ndarray, "m n"]) -> tuple[int, float, Float[np.nda
         return 0, float("inf"), np.eye(rows.shape[1])
     _, values, vectors = np.linalg.svd(rows)
     floor = values[0] * max(rows.shape) * np.finfo(float).eps
+    last, gap = _widest_gap(values, floor)
+    return last + 1, gap, vectors[last + 1 :]
+
+
+def _widest_gap(values: Float[np.ndarray, " k"], floor: float) -> tuple[int, float]:
+    """(position of the last value before it, ratio) of the widest gap between descending values and zero."""
     padded = np.maximum(np.append(values, 0.0), floor)
     ratios = padded[:-1] / padded[1:]
-    rank = int(np.argmax(ratios)) + 1
-    return rank, float(ratios[rank - 1]), vectors[rank:]
+    last = int(np.argmax(ratios))
+    return last, float(ratios[last])
+
+
+class RealGrowth(NamedTuple):
+    """How the span of brackets at a real point grows with their depth.
+
+    Attributes:
+        ranks: rank of all brackets up to depth 1, 2, …; the last depth gained something.
+        closed: the next depth gained nothing, or nothing is left to gain.
+        gap: the smallest ratio of singular values at a cut.
+        basis: orthonormal rows.
+    """
+
+    ranks: tuple[int, ...]
+    closed: bool
+    gap: float
+    basis: Float[np.ndarray, "r n"]
 
 
 def grow_real(
-    fields: VectorFields, point: Float[np.ndarray, " n"], *, seed: int, max_depth: int
-) -> tuple[tuple[int, ...], bool, float, Float[np.ndarray, "r n"]]:
-    """(ranks, closed, smallest gap, orthonormal basis) of brackets of growing depth in float64."""
+    fields: VectorFields,
+    point: Float[np.ndarray, " n"],
+    *,
+    seed: int,
+    max_depth: int,
+    enough: int | None = None,
+) -> RealGrowth:
+    """Sample brackets of growing depth at a real point until a depth gains nothing or the rank is `enough`.
+
+    Rows come in batches; what a batch adds is cut at the widest gap of its singular values behind the projection.
+    """
     size, state = fields.size, jax.numpy.asarray(point)
-    basis = np.zeros((0, size))
+    most = size if enough is None else enough
+    basis, kept = np.zeros((most + _REAL_BATCH, size)), 0
     ranks: list[int] = []
     worst = float("inf")
     for depth in range(1, max_depth + 1):
-        before = len(basis)
-        missing = min(size - before, fields.real_size) if depth == 1 else size - before
-        key = jax.random.fold_in(jax.random.key(seed), depth)
-        picked = jax.random.normal(key, (missing + 2, depth, fields.real_size))
-        rows = np.asarray(real_bracket_rows(fields, state, picked))
-        norms = np.linalg.norm(rows, axis=1, keepdims=True)
-        rows = rows / np.where(norms > 0, norms, 1.0)
-        stack = np.concatenate([basis, rows])
-        rank, gap = numerical_rank(stack)
-        rank = max(rank, before)
-        worst = min(worst, gap)
-        if rank == before:
-            return tuple(ranks), True, worst, basis
-        basis = np.linalg.svd(stack, full_matrices=False)[2][:rank]
-        ranks.append(rank)
-        if rank == size:
-            return tuple(ranks), True, worst, basis
-    return tuple(ranks), False, worst, basis
+        before = kept
+        left = min(most - kept, fields.real_size) if depth == 1 else most - kept
+        for number in itertools.count():
+            wanted = min(left + 2, _REAL_BATCH)
+            key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), depth), number)
+            picked = jax.random.normal(key, (wanted, depth, fields.real_size))
+            rows = np.asarray(real_bracket_rows(fields, state, picked))
+            new, gap = _new_directions(basis[:kept], rows)
+            basis[kept : kept + len(new)] = new
+            kept, left = kept + len(new), left - len(new)
+            if len(new) < wanted:
+                worst = min(worst, gap)
+                break
+        if kept == before:
+            return RealGrowth(tuple(ranks), True, worst, basis[:kept])
+        ranks.append(kept)
+        if kept >= most:
+            return RealGrowth(tuple(ranks), True, worst, basis[:kept])
+    return RealGrowth(tuple(ranks), False, worst, basis[:kept])
+
+
+def _new_directions(
+    basis: Float[np.ndarray, "r n"], rows: Float[np.ndarray, "m n"]
+) -> tuple[Float[np.ndarray, "k n"], float]:
+    """Orthonormal directions that rows add to a basis, and the gap of singular values behind which the rest is lost."""
+    norms = np.linalg.norm(rows, axis=1)
+    left = rows[norms > 0] / norms[norms > 0][:, None]
+    for _ in range(
+        2
+    ):  # once more: the first projection leaves rounding relative to the rows, not to what is left
+        left = left - (left @ basis.T) @ basis
+    if not left.size:
+        return basis[:0], float("inf")
+    _, values, vectors = np.linalg.svd(left, full_matrices=False)
+    floor = max(rows.shape) * np.finfo(float).eps
+    rank, gap = _widest_gap(np.append(1.0, values), floor)
+    return vectors[:rank], gap

@@ -18,6 +18,8 @@ _KEYS = {
     "version", "target", "method", "size", "lie_dimension", "law_rank", "laws", "prime", "point", "brackets", "local",
     "digest",
 }  # fmt: skip
+_CLAIMS = ("size", "lie_dimension", "law_rank")
+_BLOCK_KEYS = {"version", "method", "parts", "digest", *_CLAIMS}
 
 
 def seal(certificate: dict[str, Any]) -> dict[str, Any]:
@@ -46,14 +48,21 @@ def check_certificate(certificate: dict[str, Any]) -> bool:
         (True, False)
     """
     try:
-        if certificate.get("method") == "blocks":
-            parts = certificate["parts"]
-            return bool(parts) and all(check_certificate(part) for part in parts)
-        if set(certificate) != _KEYS or certificate["version"] != 1 or seal(certificate) != certificate:
+        blocks = certificate.get("method") == "blocks"
+        if set(certificate) != (_BLOCK_KEYS if blocks else _KEYS):
+            return False
+        if certificate["version"] != 1 or seal(certificate) != certificate:
             return False
         return _CHECKS[certificate["method"]](certificate)
     except (KeyError, TypeError, ValueError, IndexError, ZeroDivisionError, plain.NotIndependentError):
         return False
+
+
+def _blocks(certificate: dict[str, Any]) -> bool:
+    """Lifts of disjoint parameters: every part is proved, and the numbers add."""
+    parts = certificate["parts"]
+    sums = all(certificate[name] == sum(part[name] for part in parts) for name in _CLAIMS)
+    return bool(parts) and sums and all(check_certificate(part) for part in parts)
 
 
 def _no_points(certificate: dict[str, Any]) -> bool:
@@ -188,4 +197,5 @@ _CHECKS: dict[str, Callable[[dict[str, Any]], bool]] = {
     "brackets and laws": _brackets_and_laws,
     "matrix algebra": _matrix_algebra,
     "closure": _closure,
+    "blocks": _blocks,
 }

@@ -42,13 +42,19 @@ def certificate_of(
     return seal(certificate)
 
 
+def certificate_of_blocks(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The certificate of lifts side by side, from those of its parts."""
+    claims = {name: sum(part[name] for part in parts) for name in ("size", "lie_dimension", "law_rank")}
+    return seal({"version": 1, "method": "blocks", **claims, "parts": list(parts)})
+
+
 def _listed(laws: Laws) -> list[dict[str, Any]]:
     rates = laws.rates or (0,) * len(laws)
     return [
         {
             "name": name,
             "rate": [getattr(rate, "numerator", 0), getattr(rate, "denominator", 1)],
-            "terms": [[c, [list(pair) for pair in powers]] for c, powers in terms],
+            "terms": terms,
         }
-        for name, rate, terms in zip(laws.names, rates, laws.table.terms, strict=True)
+        for name, rate, terms in zip(laws.names, rates, laws.table.listed(), strict=True)
     ]

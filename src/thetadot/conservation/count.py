@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from thetadot.conservation.architecture import lift_of
 from thetadot.conservation.bracket_counts import by_brackets, by_floats, too_large
+from thetadot.conservation.certificate_issue import certificate_of_blocks
 from thetadot.conservation.closed_form_counts import by_column_sums, by_incidence, by_matrices
 from thetadot.conservation.errors import ConservationError, NotPolynomialError
 from thetadot.conservation.fields import VectorFields, fields_of
@@ -61,8 +63,6 @@ def count_laws(
             '"exact" or "float64"'
         )
     if not isinstance(target, (Lift, VectorFields)):
-        from thetadot.conservation.architecture import lift_of
-
         target = lift_of(target)
     fields = fields_of(target)
     point = None if theta is None else np.asarray(theta, float)
@@ -125,11 +125,7 @@ def _by_blocks(question: Question) -> dict[str, Any]:
     changes |= {"lower": sum(c.lower for c in counts), "upper": sum(c.upper for c in counts)}
     if status is CountStatus.PROVED:
         parts = [count.certify for count in counts]
-        changes["certify"] = lambda: {
-            "version": 1,
-            "method": "blocks",
-            "parts": [part() for part in parts if part is not None],
-        }
+        changes["certify"] = lambda: certificate_of_blocks([part() for part in parts if part is not None])
     else:
         probabilities = [count.error_probability for count in counts]
         known_risks = all(p is not None for p in probabilities)

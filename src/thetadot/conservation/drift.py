@@ -7,6 +7,7 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+import scipy.linalg
 import scipy.sparse
 from jaxtyping import Array, Float, Int
 
@@ -15,6 +16,7 @@ from thetadot.conservation.laws import Laws, require_polynomial
 from thetadot.dynamics import Path, StepMap
 
 _COMBINED = 2000
+_RIDGE = 1e-10
 
 
 class LawStatus(enum.Enum):
@@ -154,9 +156,12 @@ def _floor(laws: Laws, norms: np.ndarray, state: np.ndarray, drift: np.ndarray) 
     gradients = scipy.sparse.diags_array(1 / laws.scales) @ gradients
     lengths = np.sqrt(np.asarray((gradients * gradients).sum(axis=1)).ravel())
     best = float(np.max(_distance(np.abs(drift), lengths, norms)))
-    if len(laws) > _COMBINED:
+    if len(laws) > _COMBINED or not lengths.any():
         return best
-    c = np.linalg.lstsq((gradients @ gradients.T).toarray(), drift, rcond=1e-10)[0]
+    # Any c gives a floor, so a little regularisation of dependent laws costs nothing but tightness.
+    gram = (gradients @ gradients.T).toarray()
+    gram[np.diag_indices_from(gram)] += _RIDGE * np.trace(gram)
+    c = scipy.linalg.solve(gram, drift, assume_a="pos")
     b = np.linalg.norm(gradients.T @ c)
     return max(best, float(_distance(np.abs(c @ drift), b, _combined_norm(laws, c))))
 

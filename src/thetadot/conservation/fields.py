@@ -211,9 +211,7 @@ class MirrorFields(VectorFields):
 
     def definition(self) -> dict:
         """Lift and metric."""
-        from thetadot.conservation.lift import _plain
-
-        return {"kind": "mirror", "inverse_metric": _plain(self.table.terms), "lift": self.lift.definition()}
+        return {"kind": "mirror", "inverse_metric": self.table.listed(), "lift": self.lift.definition()}
 
 
 def _times(left: list, right: list) -> list:

@@ -60,7 +60,7 @@ def plot_law_count(count: LawCount, axes: Axes | None = None) -> Axes:
     ax.set_xlabel("depth of brackets")
     ax.set_ylabel("dimension")
     ax.set_title(f"{count.status.name} by {count.method}", fontsize="medium", loc="left")
-    ax.legend(fontsize="small", frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
+    _legend_below(ax)
     dress(ax)
     return ax
 
@@ -74,9 +74,11 @@ def plot_law_drift(drift: LawDrift, axes: Axes | None = None) -> Axes:
     ax = _one(axes)
     worst = np.argsort(-np.abs(drift.relative).max(axis=0, initial=0.0), kind="stable")[:_MOST_LINES]
     log_time = suits_log_time([drift.times])
+    count = len(drift.names)
+    shown = count if count <= _MOST_LINES else f"worst {_MOST_LINES} of {count}"
     for position, law in enumerate(worst):
         xs, ys = visible(drift.times, np.abs(drift.relative[:, law]), log_time, True)
-        label = f"laws, relative ({len(drift.names)})" if position == 0 else None
+        label = f"laws, relative ({shown})" if position == 0 else None
         ax.plot(xs, ys, color=rule_colour(0), lw=0.9, alpha=0.45, label=label)
     xs, ys = visible(drift.times, drift.error_floor, log_time, True)
     if xs.size:
@@ -89,7 +91,7 @@ def plot_law_drift(drift: LawDrift, axes: Axes | None = None) -> Axes:
     ax.set_xlabel(TIME_LABEL)
     ax.set_ylabel("drift")
     ax.set_title(f"{drift.status.name}, rule: {drift.rule}", fontsize="medium", loc="left")
-    ax.legend(fontsize="small", frameon=False)
+    _legend_below(ax)
     dress(ax)
     return ax
 
@@ -224,9 +226,13 @@ def plot_neural_ode_invariant(
             ax.plot(s, after[:, i, j], "o", color=colour, ms=4, label=f"{kind}, end" if first else None)
     ax.set_xlabel("depth s")
     ax.set_ylabel("entries of H(s)")
-    ax.legend(fontsize="small", frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
+    _legend_below(ax)
     dress(ax)
     return ax
+
+
+def _legend_below(ax: Axes) -> None:
+    ax.legend(fontsize="small", frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
 
 
 def _one(axes: Axes | None) -> Axes:

@@ -161,8 +161,8 @@ def _tangent(lift: Lift, point: np.ndarray, laws: Any) -> tuple[np.ndarray, list
         raise ConservationError(f'laws is {laws!r}: expected "complete", "known", Laws or None')
     if isinstance(lift, LinearLift) and lift.depth == 2:
         return _two_layer_orbit(lift, point)
-    _, closed, gap, basis = grow_real(gradient_fields(lift), point, seed=0, max_depth=_MAX_DEPTH)
-    return basis, [gap if closed else 0.0]
+    growth = grow_real(gradient_fields(lift), point, seed=0, max_depth=_MAX_DEPTH)
+    return growth.basis, [growth.gap if growth.closed else 0.0]
 
 
 def _two_layer_orbit(lift: LinearLift, point: np.ndarray) -> tuple[np.ndarray, list[float]]:

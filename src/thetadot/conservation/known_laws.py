@@ -5,10 +5,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse
 
+from thetadot.conservation.architecture import lift_of
 from thetadot.conservation.errors import ConservationError
 from thetadot.conservation.fields import MirrorFields, MomentumFields, VectorFields
 from thetadot.conservation.laws import Laws, no_laws
-from thetadot.conservation.lift import BlockLift, Lift, LinearLift, MonomialLift
+from thetadot.conservation.lift import BlockLift, FunctionLift, Lift, LinearLift, MonomialLift
+from thetadot.conservation.path_graph import layered_graph
 from thetadot.conservation.path_lift import PathLift
 from thetadot.conservation.polynomials import Polynomials, shifted
 from thetadot.conservation.potentials import components_of
@@ -73,8 +75,6 @@ def known_laws(target: Any) -> Laws:
     if isinstance(target, VectorFields):
         return known_laws(target.lift)
     if not isinstance(target, Lift):
-        from thetadot.conservation.architecture import lift_of
-
         return known_laws(lift_of(target))
     if isinstance(target, LinearLift):
         return _balance(target)
@@ -89,6 +89,8 @@ def known_laws(target: Any) -> Laws:
         return _rescaling_laws(target)
     if isinstance(target, BlockLift):
         return _blocks(target)
+    if isinstance(target, FunctionLift) and target.laws is not None:
+        return target.laws
     return no_laws(target.size)
 
 
@@ -271,8 +273,6 @@ def _mirror(fields: MirrorFields) -> Laws:
     lift, table = fields.lift, fields.table
     plain = table.degree == 1 and all(terms == [(1, ((k, 1),))] for k, terms in enumerate(table.terms))
     if isinstance(lift, LinearLift) and plain:
-        from thetadot.conservation.path_graph import layered_graph
-
         lift = PathLift(layered_graph(lift.widths))
     if not plain or not isinstance(lift, (PathLift, MonomialLift)):
         return no_laws(fields.size)

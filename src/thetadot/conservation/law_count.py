@@ -65,6 +65,8 @@ class LawCount:
         return None if self.status is not CountStatus.PROVED or self.certify is None else self.certify()
 
     def __str__(self) -> str:
+        if self.laws is None and self.upper == self.size:
+            return f"{self.size} parameters, at least {self.lower} independent laws: OPEN"
         if self.laws is None:
             return f"{self.size} parameters, between {self.lower} and {self.upper} independent laws: OPEN"
         more = f", {self.extra} beyond the known {self.known}" if self.extra else ", all known"

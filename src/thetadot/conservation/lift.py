@@ -68,11 +68,7 @@ class Lift(abc.ABC):
     def definition(self) -> dict:
         """The lift as JSON-able data, from which a certificate is checked."""
         table = self.polynomials()
-        return {"kind": "polynomial", "size": self.size, "components": _plain(table.terms)}
-
-
-def _plain(terms: list) -> list:
-    return [[[c, [list(pair) for pair in powers]] for c, powers in component] for component in terms]
+        return {"kind": "polynomial", "size": self.size, "components": table.listed()}
 
 
 class LinearLift(Lift):
@@ -271,17 +267,19 @@ class FunctionLift(Lift):
     Arguments:
         function: traceable, of θ (P,); returns an array of one axis.
         size: P.
+        laws: `Laws` that are known of it, if any; they are believed.
 
     Example:
         >>> FunctionLift(lambda theta: jnp.sum(theta**2, keepdims=True), 3).dimension
         1
     """
 
-    def __init__(self, function: Callable[[Array], Array], size: int):
+    def __init__(self, function: Callable[[Array], Array], size: int, laws: Any = None):
         out = jax.eval_shape(function, jax.ShapeDtypeStruct((size,), np.float64))
         if getattr(out, "ndim", None) != 1:
             raise ConservationError(f"the function returns {out}: expected one array with one axis")
         self.function, self._size, self._dimension = function, size, out.shape[0]
+        self.laws = laws
 
     @property
     def size(self) -> int:

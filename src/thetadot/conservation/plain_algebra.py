@@ -169,6 +169,14 @@ def dual_add(a: Dual, b: Dual, prime: int) -> Dual:
     return [(x + y) % prime for x, y in zip(a, b, strict=True)]
 
 
+def dual_dot(a: Sequence[Dual], b: Sequence[Dual], prime: int) -> Dual:
+    """Σ a_k·b_k."""
+    total: Dual = [0]
+    for x, y in zip(a, b, strict=True):
+        total = dual_add(total, dual_multiply(x, y, prime), prime)
+    return total
+
+
 def _padded(a: Dual, b: Dual) -> tuple[Dual, Dual]:
     length = max(len(a), len(b))
     return a + [0] * (length - len(a)), b + [0] * (length - len(b))

@@ -155,6 +155,9 @@ def picked_member(
             return [plain.dual_multiply(g, s, prime) for g, s in zip(factors, slopes, strict=True)]
 
         return mirrored
+    core = target["lift"] if kind == "zero-sum" else target
+    if core["kind"] == "linear":
+        return _linear_member(core["widths"], prime, kind == "zero-sum")
     if _graph_of(target) is not None:
         return _network_member(target, prime)
     lifted = _for_picks(target)
@@ -169,6 +172,37 @@ def picked_member(
         return _dual_gradient(whole, state, size, prime)
 
     return gradient
+
+
+def _linear_member(widths: list[int], prime: int, zero_sum: bool):
+    """∂U_i = (U_L…U_{i+1})ᵀ w (U_{i−1}…U_1)ᵀ for a picked w; its rows add to zero if asked for."""
+
+    def product(a: list[list[plain.Dual]], b: list[list[plain.Dual]]) -> list[list[plain.Dual]]:
+        columns = list(zip(*b, strict=True))
+        return [[plain.dual_dot(row, column, prime) for column in columns] for row in a]
+
+    def transposed(a: list[list[plain.Dual]]) -> list[list[plain.Dual]]:
+        return [list(column) for column in zip(*a, strict=True)]
+
+    def member(state: list[plain.Dual], picks: Picks) -> list[plain.Dual]:
+        numbers = picks(widths[0] * (widths[-1] - zero_sum))
+        rows = [numbers[k : k + widths[0]] for k in range(0, len(numbers), widths[0])]
+        if zero_sum:
+            rows.append([-sum(column) % prime for column in zip(*rows, strict=True)])
+        factors, start = [], 0
+        for fan_in, fan_out in itertools.pairwise(widths):
+            factors.append([state[start + i * fan_in : start + (i + 1) * fan_in] for i in range(fan_out)])
+            start += fan_in * fan_out
+        behind = [[[[x] for x in row] for row in rows]]  # (U_L…U_{i+1})ᵀw, from the top
+        for factor in reversed(factors[1:]):
+            behind.append(product(transposed(factor), behind[-1]))
+        slopes, below = [], None
+        for factor, above in zip(factors, reversed(behind), strict=True):
+            slopes += above if below is None else product(above, transposed(below))
+            below = factor if below is None else product(factor, below)
+        return [entry for row in slopes for entry in row]
+
+    return member
 
 
 def _for_picks(target: dict[str, Any]) -> list[plain.Polynomial]:
@@ -242,24 +276,13 @@ def _network_member(target: dict[str, Any], prime: int):
         weights = [[c] if k < 0 else plain.dual_multiply([c], state[k], prime) for _, _, k, c in edges]
         ahead: dict[int, plain.Dual] = {n: [x] for n, x in zip(graph["inputs"], numbers, strict=False)}
         back: dict[int, plain.Dual] = {n: [y] for n, y in zip(graph["outputs"], ends, strict=True)}
-        for node in order:
-            into = [e for e in range(len(edges)) if edges[e][1] == node]
-            if into:
-                total = [0]
-                for e in into:
-                    total = plain.dual_add(
-                        total, plain.dual_multiply(weights[e], ahead.get(edges[e][0], [0]), prime), prime
-                    )
-                ahead[node] = plain.dual_multiply([gates[node]], total, prime)
-        for node in reversed(order):
-            out = [e for e in range(len(edges)) if edges[e][0] == node]
-            if out:
-                total = [0]
-                for e in out:
-                    total = plain.dual_add(
-                        total, plain.dual_multiply(weights[e], back.get(edges[e][1], [0]), prime), prime
-                    )
-                back[node] = plain.dual_multiply([gates[node]], total, prime)
+        for values, nodes_in_order, near, far in ((ahead, order, 1, 0), (back, order[::-1], 0, 1)):
+            for node in nodes_in_order:
+                met = [e for e, edge in enumerate(edges) if edge[near] == node]
+                if met:
+                    others = [values.get(edges[e][far], [0]) for e in met]
+                    total = plain.dual_dot([weights[e] for e in met], others, prime)
+                    values[node] = plain.dual_multiply([gates[node]], total, prime)
         slopes: list[plain.Dual] = [[0] for _ in range(graph["size"])]
         for tail, head, parameter, c in edges:
             if parameter >= 0:

@@ -110,6 +110,10 @@ class Polynomials:
             components[owner].append((int(coefficient), pairs))
         return components
 
+    def listed(self) -> list[list[Any]]:
+        """The terms as JSON-able lists [coefficient, [[variable, power], …]]."""
+        return [[[c, [list(pair) for pair in powers]] for c, powers in terms] for terms in self.terms]
+
     @functools.cached_property
     def derivatives(self) -> tuple["Polynomials", Int[np.ndarray, " D"], Int[np.ndarray, " D"]]:
         """(table, polynomial, variable): row r of the table is ∂ polynomial[r] / ∂ variable[r], those not zero."""

@@ -17,6 +17,7 @@ from thetadot.conservation.known_laws import rescalings_of
 from thetadot.conservation.lift import Lift
 
 _DENSE = 2000
+_FILLED = 0.05
 
 
 class RecoveryStatus(enum.Enum):
@@ -126,7 +127,8 @@ def recover(
 
 def _newton_step(pot: Any, theta: np.ndarray, gradient: np.ndarray) -> np.ndarray:
     hessian = (2 * (pot.T @ scipy.sparse.diags_array(theta**2) @ pot)).tocsc()
-    if pot.shape[1] <= _DENSE:
+    laws = pot.shape[1]
+    if laws <= _DENSE and hessian.nnz > _FILLED * laws**2:
         factor = scipy.linalg.cho_factor(hessian.toarray(), check_finite=False)
         return -scipy.linalg.cho_solve(factor, gradient, check_finite=False)
     return -scipy.sparse.linalg.spsolve(hessian, gradient)

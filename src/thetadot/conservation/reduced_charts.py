@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -38,10 +38,11 @@ from thetadot.conservation.path_lift import PathLift
 from thetadot.conservation.reduced_path import ReducedStatus
 from thetadot.conservation.relu_reduction import (
     Context,
-    directions_of,
+    crossed,
     parameters_of,
     product_field,
     products_of,
+    renewed,
     turned,
 )
 from thetadot.dynamics import Event, Flow
@@ -49,18 +50,24 @@ from thetadot.problems.chain import Chain
 
 _RELAXED = 1e-8
 _RANK_FLOOR = 1e-7
+_RANK_LOST = (
+    0.02  # of its value before; dense output is rough across the kink where a singular value vanishes
+)
 
 
 @dataclasses.dataclass
 class ReducedRun:
-    """One kind of coordinates: how to start, what to watch, how to go on after an event, how to read rows."""
+    """One kind of coordinates: how to start, what to watch, how to go on after an event, how to read rows.
+
+    Where `renew` is missing or returns None, the run ends with the status `final`.
+    """
 
     coordinates: str
     flow: Flow
     state: Any
     read: Callable[[Any, Any], tuple[Any, Any]]
     events: list[Event] = dataclasses.field(default_factory=list)
-    renew: Callable[[Any, Any], tuple[Flow, Any]] | None = None
+    renew: Callable[[Any, Any], tuple[Flow, Any] | None] | None = None
     final: ReducedStatus = ReducedStatus.STOPPED
     residual: Callable[[Any, Any], np.ndarray] | None = None
 
@@ -110,47 +117,72 @@ def _product_slope(z: Array, problem: Any) -> Array:
     return problem.time_scale * jax.grad(risk)(z)
 
 
+class _Directions(NamedTuple):
+    """Arguments of a closed linear flow; `left` (n, r) and `right` (m, r) were singular vectors of z not long ago, and
+    `smallest` the last singular value."""
+
+    problem: Any
+    offsets: Array
+    ahead: Array
+    behind: Array
+    left: Array
+    right: Array
+    smallest: Array
+
+
 class _ClosedLinear(eqx.Module):
     rank: int
 
-    def __call__(self, z: Array, args: Any) -> Array:
-        problem, offsets, ahead, behind = args
-        return relaxed_velocity(z, _product_slope(z, problem), offsets, (ahead, behind), self.rank)
+    def __call__(self, z: Array, args: _Directions) -> Array:
+        slope = _product_slope(z, args.problem)
+        return relaxed_velocity(z, slope, args.offsets, (args.ahead, args.behind), self.rank)
+
+
+def _block_determinant(z: Array, args: _Directions) -> Array:
+    """Changes its sign where z loses rank, which the singular values, being positive, do not; it also does where the
+    singular vectors have turned by a right angle."""
+    return jnp.linalg.det(args.left.T @ z @ args.right)
 
 
 def _closed_linear(problem: Any, lift: LinearLift, theta: np.ndarray, values: np.ndarray) -> ReducedRun:
     z = np.asarray(lift(jnp.asarray(theta))).reshape(lift.widths[-1], lift.widths[0])
     values = np.where(np.abs(values) <= _RELAXED * (theta @ theta), 0.0, values)
     ahead, behind, rank = beyond_of(values, (z.shape[0], z.shape[1]), min(lift.widths[1:-1], default=None))
-    needs = _needs_rank(lift, values, rank)
-    sigma = np.linalg.svd(z, compute_uv=False)
-    if needs and sigma[rank - 1] <= _RANK_FLOOR * max(sigma[0], 1e-300):
+    needs = _needs_rank(lift, values)
+
+    def directions(product: np.ndarray, floor: float) -> _Directions | None:
+        left, sigma, right = np.linalg.svd(product, full_matrices=False)
+        if needs and sigma[rank - 1] <= floor:
+            return None
+        arrays = (offsets_of(values), ahead, behind, left[:, :rank], right[:rank].T, sigma[rank - 1])
+        return _Directions(problem, *(jnp.asarray(part) for part in arrays))
+
+    args = directions(z, _RANK_FLOOR * float(np.linalg.norm(theta)) ** lift.depth)
+    if args is None or rank < needs:
         raise RankDropError(
-            f"z has rank below {rank}, the width of the hidden layer, and the imbalance is not zero: its flow is "
-            "not a function of z from here; kernel_test shows it"
+            f"{max(needs, rank)} directions of the hidden layer carry weight, z has fewer: its flow is not a "
+            "function of z from here; kernel_test shows it"
         )
-    if rank < needs:
-        raise RankDropError(
-            f"{needs} directions of the hidden layer carry weight, z has only {rank}: its flow is not a function "
-            "of z; kernel_test shows it"
-        )
-    events = []
-    if needs:
-        events = [Event(_smallest_value(rank), name="rank drop", terminal=True)]
-    args = (problem, jnp.asarray(offsets_of(values)), jnp.asarray(ahead), jnp.asarray(behind))
+    flow = Flow(_ClosedLinear(rank), args)
+
+    def renew(found: Any, args: _Directions) -> tuple[Flow, Any] | None:
+        fresh = directions(np.asarray(found), _RANK_LOST * float(args.smallest))
+        return None if fresh is None else (Flow(flow.field, fresh), found)
+
     residual = float(imbalance(lift, theta).residuals.max(initial=0.0))
     return ReducedRun(
         "closed",
-        Flow(_ClosedLinear(rank), args),
+        flow,
         jnp.asarray(z),
         lambda states, _: (states, None),
-        events,
-        final=ReducedStatus.RANK_DROP,
-        residual=lambda states, _: np.full(len(states), residual),
+        [Event(_block_determinant, name="new directions", terminal=True)] if needs else [],
+        renew,
+        ReducedStatus.RANK_DROP,
+        lambda states, _: np.full(len(states), residual),
     )
 
 
-def _needs_rank(lift: LinearLift, values: np.ndarray, rank: int) -> int:
+def _needs_rank(lift: LinearLift, values: np.ndarray) -> int:
     """Rank that z must keep: 0 if z may lose rank; the width of the layer whose weights fill one side only partly."""
     needed = 0
     for layer, value in enumerate(values, start=1):
@@ -159,18 +191,6 @@ def _needs_rank(lift: LinearLift, values: np.ndarray, rank: int) -> int:
         if value != 0 and width < side:
             needed = max(needed, width)
     return needed
-
-
-def _smallest_value(rank: int) -> Callable:
-    return _SmallestValue(rank)
-
-
-class _SmallestValue(eqx.Module):
-    rank: int
-
-    def __call__(self, z: Array, args: Any) -> Array:
-        sigma = jnp.linalg.svd(z, compute_uv=False)
-        return sigma[self.rank - 1] - _RANK_FLOOR * sigma[0]
 
 
 class _Augmented(eqx.Module):
@@ -204,19 +224,23 @@ def _augmented(problem: Any, lift: LinearLift, theta: np.ndarray) -> ReducedRun:
 
 
 def _closed_relu(problem: Any, lift: Lift, theta: np.ndarray, chain: Chain) -> ReducedRun:
-    state, levels, directions = products_of(chain, jnp.asarray(theta))
+    state, context = products_of(problem, jnp.asarray(theta))
 
     def read(states: Any, context: Context) -> tuple[np.ndarray, np.ndarray]:
         thetas = jax.lax.map(lambda one: parameters_of(chain, one, context), states)
         return np.asarray(jax.lax.map(lift.__call__, thetas)), np.asarray(thetas)
 
-    def renew(found: Any, context: Context) -> tuple[Flow, Any]:
-        fresh = directions_of(found, context.directions)
-        return Flow(product_field, context._replace(directions=fresh)), found
+    def renew(found: Any, context: Context) -> tuple[Flow, Any] | None:
+        fresh = renewed(found, context)
+        return None if fresh is None else (Flow(product_field, fresh), found)
 
-    flow = Flow(product_field, Context(problem, levels, directions))
-    events = [Event(turned, name="new directions", terminal=True)]
-    return ReducedRun("closed", flow, state, read, events, renew)
+    events = [
+        Event(turned, name="new directions", terminal=True),
+        Event(crossed, name="opposite weights", terminal=True),
+    ]
+    return ReducedRun(
+        "closed", Flow(product_field, context), state, read, events, renew, ReducedStatus.SIGN_CHANGE
+    )
 
 
 def _gauge(problem: Any, lift: Any, theta: np.ndarray) -> ReducedRun:

@@ -8,17 +8,13 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from thetadot.conservation.architecture import lift_of
-from thetadot.conservation.errors import (
-    ConservationError,
-)
+from thetadot.conservation.errors import ConservationError
 from thetadot.conservation.known_laws import known_laws
 from thetadot.conservation.laws import Laws
 from thetadot.conservation.lift import Lift
 from thetadot.conservation.reduced_charts import ReducedRun, choose
 from thetadot.conservation.reduced_path import ReducedPath, ReducedStatus
-from thetadot.conservation.relu_reduction import (
-    activations_of,
-)
+from thetadot.conservation.relu_reduction import activations_of
 from thetadot.dynamics import Outcome, Path, Until, integrate, training_flow
 from thetadot.problems import Problem
 from thetadot.problems.chain import Chain
@@ -118,7 +114,7 @@ def _follow(
             whole = np.asarray(states)
             first = whole[:1] if first is None else first
             residuals.append(run.residual(np.concatenate([first, whole]), None)[1:])
-        lifted.append(np.asarray(found).reshape(len(kept), -1))
+        lifted.append(np.asarray(found).reshape(len(kept), lift.dimension))
         thetas.append(parameters)
         done.append(left[reached])
         if path.outcome in (Outcome.REACHED_TIME, Outcome.CONVERGED):
@@ -127,12 +123,14 @@ def _follow(
             status = _why_stopped(problem, thetas, path, float(rows[-1]))
             break
         moment = path.events[-1]
-        seen.append((now + moment.time, moment.name))
-        if run.renew is None:
+        here = _unstack(moment.theta[None], run.state, single=True)
+        following = None if run.renew is None else run.renew(here, flow.args)
+        now += moment.time
+        seen.append((now, run.final.value if following is None else moment.name))
+        if following is None:
             status = run.final
             break
-        now += moment.time
-        flow, state = run.renew(_unstack(moment.theta[None], run.state, single=True), flow.args)
+        flow, state = following
         stats["charts"] += 1
     all_thetas = None if thetas[0] is None else np.concatenate(thetas)
     if run.residual is not None:

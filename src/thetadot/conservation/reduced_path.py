@@ -18,9 +18,9 @@ from thetadot.dynamics import Path
 class ReducedStatus(enum.Enum):
     """How a reduced run ended.
 
-    DONE: all times reached. SLIDING: activations chatter along a kink, steps were used up. SIGN_CHANGE: a path
-    vanished, where these coordinates end. RANK_DROP: a singular value of z vanished. STOPPED: steps were used up, or
-    the run diverged.
+    DONE: all times reached. SLIDING: activations chatter along a kink, steps were used up. SIGN_CHANGE: a path, or the
+    product of a neuron's weights, vanished, where these coordinates end (gauge coordinates go on). RANK_DROP: a
+    singular value of z vanished. STOPPED: steps were used up, or the run diverged.
     """
 
     DONE = "done"

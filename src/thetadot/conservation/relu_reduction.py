@@ -14,6 +14,8 @@ from jaxtyping import Array, Bool, Float
 from thetadot.conservation.errors import ZeroWeightError
 from thetadot.problems.chain import Chain
 
+_VANISHED = 0.02  # of the length before; dense output is rough across the kink where a product vanishes
+
 
 class Products(NamedTuple):
     """State: z (H, k, i), i counting the inputs and, with hidden biases, one; bias (k,) of the outputs or (0,)."""
@@ -26,23 +28,23 @@ class Context(NamedTuple):
     """What the flow of products needs besides the state.
 
     Attributes:
-        problem: the risk. levels (H,): c_j. directions (H, i): unit vectors near those of v_j.
+        problem: the risk. levels (H,): c_j. directions (H, i): unit vectors near those of v_j. along (H, k): |v_j|u_j
+            when these were taken.
     """
 
     problem: Any
     levels: Float[Array, " H"]
     directions: Float[Array, "H i"]
+    along: Float[Array, "H k"]
 
 
-def products_of(
-    chain: Chain, theta: Float[Array, " P"]
-) -> tuple[Products, Float[Array, " H"], Float[Array, "H i"]]:
-    """(state, levels c_j, unit directions of v_j) of parameters.
+def products_of(problem: Any, theta: Float[Array, " P"]) -> tuple[Products, Context]:
+    """The state at parameters, and its context.
 
     Raises:
         ZeroWeightError: an incoming or outgoing vector vanishes: one factor's direction is not in z.
     """
-    (inner, inner_bias), (outer, outer_bias) = chain.layers(theta)
+    (inner, inner_bias), (outer, outer_bias) = problem.network.chain.layers(theta)
     v = inner if inner_bias is None else jnp.concatenate([inner, inner_bias[:, None]], axis=1)
     u = outer.T
     lengths = jnp.linalg.norm(v, axis=1), jnp.linalg.norm(u, axis=1)
@@ -55,7 +57,23 @@ def products_of(
             )
     bias = jnp.zeros(0) if outer_bias is None else outer_bias
     levels = jnp.sum(u**2, axis=1) - jnp.sum(v**2, axis=1)
-    return Products(u[:, :, None] * v[:, None, :], bias), levels, v / lengths[0][:, None]
+    context = Context(problem, levels, v / lengths[0][:, None], u * lengths[0][:, None])
+    return Products(u[:, :, None] * v[:, None, :], bias), context
+
+
+def renewed(state: Products, context: Context) -> Context | None:
+    """The context with directions taken anew; None where a product vanishes, which then has none."""
+    along = _along(state, context)
+    before = jnp.linalg.norm(context.along, axis=1)
+    small = jnp.linalg.norm(along, axis=1) <= _VANISHED * before
+    if bool(jnp.any(small & (jnp.sum(along * context.along, axis=1) <= 1e-3 * before**2))):
+        return None
+    return context._replace(directions=directions_of(state, context.directions), along=along)
+
+
+def _along(state: Products, context: Context) -> Float[Array, "H k"]:
+    """|v_j|u_j."""
+    return jnp.einsum("hki,hi->hk", state.z, directions_of(state, context.directions))
 
 
 def directions_of(state: Products, near: Float[Array, "H i"]) -> Float[Array, "H i"]:
@@ -108,8 +126,7 @@ def parameters_of(chain: Chain, state: Products, context: Context) -> Float[Arra
     _, v_square = lengths_of(state, context.levels)
     direction = directions_of(state, context.directions)
     v = jnp.sqrt(v_square)[:, None] * direction
-    along = jnp.einsum("hki,hi->hk", state.z, direction)  # |v|·u
-    u = along / jnp.sqrt(v_square)[:, None]
+    u = _along(state, context) / jnp.sqrt(v_square)[:, None]
     inner = v[:, :-1] if chain.biases[0] else v
     parts = [inner.ravel()]
     if chain.biases[0]:
@@ -122,6 +139,12 @@ def turned(state: Products, context: Context) -> Float[Array, ""]:
     """Smallest cosine between a direction and its reference, less ½: negative when references need renewing."""
     cosines = jnp.sum(directions_of(state, context.directions) * context.directions, axis=1)
     return jnp.min(cosines) - 0.5
+
+
+def crossed(state: Products, context: Context) -> Float[Array, ""]:
+    """Negative once a u_j has turned by a right angle, or one of u_j and v_j has passed zero."""
+    before = jnp.maximum(jnp.sum(context.along**2, axis=1), 1e-300)
+    return jnp.min(jnp.sum(_along(state, context) * context.along, axis=1) / before)
 
 
 def activations_of(chain: Chain, theta: Float[Array, " P"], x: Float[Array, "N d"]) -> Bool[Array, "N H"]:

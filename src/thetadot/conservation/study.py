@@ -1,6 +1,7 @@
 """Conservation laws as a lens of studies: options, analysis, and one line of result."""
 
 import dataclasses
+import warnings
 from typing import Literal
 
 import numpy as np
@@ -9,17 +10,26 @@ from pydantic import BaseModel, ConfigDict, Field
 from thetadot.conservation.architecture import lift_of
 from thetadot.conservation.count import count_laws
 from thetadot.conservation.drift import LawDrift, LawSteps, law_drift, law_steps
-from thetadot.conservation.errors import ConservationError
+from thetadot.conservation.errors import (
+    ConservationError,
+    RankAmbiguousWarning,
+    UnsupportedArchitectureError,
+)
 from thetadot.conservation.kernel import KernelTest, kernel_test
 from thetadot.conservation.known_laws import known_laws
 from thetadot.conservation.law_count import LawCount
 from thetadot.conservation.laws import Laws
+from thetadot.conservation.lift import FunctionLift, Lift
+from thetadot.conservation.outer_laws import outer_laws, output_lift
 from thetadot.conservation.polynomial_laws import polynomial_laws
 from thetadot.conservation.reduced_flow import reduced_flow
 from thetadot.conservation.reduced_path import Comparison, ReducedPath, compare
 from thetadot.conservation.restricted import ZeroSumLift
 from thetadot.dynamics import Path
 from thetadot.problems import Problem
+
+COMPARED = ("gradient_descent", "minibatch", "per_sample")
+"""Comparison rules whose paths the lens looks at too."""
 
 _LARGEST_JACOBIAN = 4_000_000
 
@@ -34,7 +44,9 @@ class Options(BaseModel):
     )
     count: bool = Field(True, description="count the laws, with proof where possible")
     arithmetic: Literal["exact", "float64"] = Field("exact", description="arithmetic of the count")
-    max_size: int = Field(1000, ge=1, le=5000, description="most parameters for which brackets are computed")
+    max_size: int = Field(
+        1000, ge=1, le=10_000, description="most parameters for which brackets are computed"
+    )
     laws: Literal["known", "polynomial"] = Field(
         "known", description="known: laws of theory; polynomial: all of `degree`, found by linear algebra"
     )
@@ -55,7 +67,7 @@ class Options(BaseModel):
 class ConservationResult:
     """What the lens found: the parts that were asked for and apply, and notes on those that do not."""
 
-    names: tuple[str, ...]
+    laws: Laws
     count: LawCount | None
     drift: LawDrift | None
     steps: LawSteps | None
@@ -72,7 +84,9 @@ class ConservationResult:
         if self.drift is not None:
             floor = float(np.nanmax(self.drift.error_floor, initial=0.0))
             parts.append(f"largest relative drift {self.drift.worst:.2g}, {self.drift.status.name}")
-            if self.drift.rule == "gradient flow":
+            if self.laws.table.degree == 1:
+                parts.append("sums that every solver keeps: no measure of its error")
+            elif self.drift.rule == "gradient flow":
                 parts.append(f"at least {floor:.2g} away from the exact flow")
         if self.steps is not None:
             said = (
@@ -88,7 +102,7 @@ class ConservationResult:
             parts.append(
                 f"reduced flow ({self.reduced.coordinates}) within {self.comparison.maximum:.2g}, {status}"
             )
-        return "; ".join([*parts, *self.notes])
+        return "; ".join(parts or self.notes)
 
     def to_xarray(self):
         """All parts in one `xarray.Dataset`; dimensions save, law, step, depth, component, reduced_save."""
@@ -122,13 +136,13 @@ def analyse(problem: Problem, path: Path, options: Options) -> ConservationResul
     Arguments:
         problem: what was trained. path: the run. options: see `Options`.
 
+    A network without a lift (tanh, …) still keeps the `outer_laws`; then only these are followed.
+
     Raises:
-        UnsupportedArchitectureError: no lift is known for the network: the lens does not apply.
+        UnsupportedArchitectureError: nothing is known of the network: the lens does not apply.
     """
-    lift = lift_of(problem, loss=options.loss)
-    plain = lift.lift if isinstance(lift, ZeroSumLift) else lift
     notes: list[str] = []
-    laws: Laws = known_laws(lift)
+    lift, laws, arithmetic = _known(problem, options, notes)
     if options.laws == "polynomial":
         try:
             laws = polynomial_laws(lift, options.degree).laws
@@ -136,16 +150,22 @@ def analyse(problem: Problem, path: Path, options: Options) -> ConservationResul
             notes.append(f"polynomial laws were not searched for: {error}")
     count = drift = steps = kernel = reduced = comparison = None
     if options.count:
-        count = count_laws(lift, arithmetic=options.arithmetic, max_size=options.max_size, seed=options.seed)
+        with warnings.catch_warnings(record=True, category=RankAmbiguousWarning) as unclear:
+            warnings.simplefilter("always", RankAmbiguousWarning)
+            count = count_laws(lift, arithmetic=arithmetic, max_size=options.max_size, seed=options.seed)
+        notes += [str(warning.message) for warning in unclear]
     if options.drift and len(laws):
         drift = law_drift(laws, path, tolerance=options.tolerance)
     if _wants_steps(options, path, laws):
         steps = law_steps(laws, path.thetas)
     if options.kernel_test:
-        if plain.dimension * plain.size <= _LARGEST_JACOBIAN:
-            kernel = kernel_test(plain, path.thetas[0], tolerance=options.tolerance)
-        else:
+        plain = lift.lift if isinstance(lift, ZeroSumLift) else lift
+        if isinstance(plain, FunctionLift):
+            notes.append("kernel test left out: it needs a lift")
+        elif plain.dimension * plain.size > _LARGEST_JACOBIAN:
             notes.append("kernel test left out: the lift has too many components")
+        else:
+            kernel = kernel_test(plain, path.thetas[0], tolerance=options.tolerance)
     if options.reduced != "none":
         if path.info.get("kind") == "flow":
             try:
@@ -155,7 +175,20 @@ def analyse(problem: Problem, path: Path, options: Options) -> ConservationResul
                 notes.append(f"no reduced flow: {error}")
         else:
             notes.append("no reduced flow: it belongs to gradient flow, not to steps")
-    return ConservationResult(laws.names, count, drift, steps, kernel, reduced, comparison, tuple(notes))
+    return ConservationResult(laws, count, drift, steps, kernel, reduced, comparison, tuple(notes))
+
+
+def _known(problem: Problem, options: Options, notes: list[str]) -> tuple[Lift, Laws, str]:
+    """The lift, its laws, and the arithmetic that can count them; outputs at random inputs where no lift is known."""
+    try:
+        lift = lift_of(problem, loss=options.loss)
+        return lift, known_laws(lift), options.arithmetic
+    except UnsupportedArchitectureError as error:
+        laws = outer_laws(problem, options.loss)
+        if not len(laws):
+            raise
+        notes.append(str(error).partition(";")[0])
+        return output_lift(problem, options.loss, options.seed), laws, "float64"
 
 
 def _wants_steps(options: Options, path: Path, laws: Laws) -> bool:

@@ -227,6 +227,17 @@ def _save(program: Program, args: Any, settings: Settings, save_times, loop: _Lo
     )
 
 
+def _rounding(carry: Carry, settings: Settings) -> Float[Any, ""]:
+    """What rounding may do to the loss at a step: no rise, and no error of the energy, below it means anything.
+
+    A run may start at a minimum, where the first loss says nothing of the sizes that were added up to it; there it is
+    what a rounding error of the state does to the loss.
+    """
+    eps, size = jnp.finfo(carry.y.dtype).eps, jnp.abs(carry.loss)
+    slope = jnp.sqrt(jnp.sum(carry.field**2) * jnp.sum(carry.y**2)) / settings.time_scale
+    return 100 * eps * (size + slope + jnp.sqrt(size * jnp.abs(settings.base_loss))) + 1e4 * eps**2
+
+
 def _attempt(program: Program, args: Any, settings: Settings, loop: _Loop, due) -> _Loop:
     carry, stepper = loop.carry, program.stepper
     order = stepper.error_order
@@ -247,6 +258,8 @@ def _attempt(program: Program, args: Any, settings: Settings, loop: _Loop, due) 
 
     squared_speed = carry.squared_speed + step.squared_speed
 
+    rounding = _rounding(carry, settings)
+
     def norm(vector: Float[Any, " n"], work: Float[Any, ""]) -> Float[Any, ""]:
         if program.error_norm is None:
             size = jnp.sqrt(jnp.mean((vector / tolerance) ** 2))
@@ -256,7 +269,8 @@ def _attempt(program: Program, args: Any, settings: Settings, loop: _Loop, due) 
             return size
         # The energy integral never contracts, so its error is controlled too, against the loss it must account for.
         drop = jnp.maximum(squared_speed, settings.time_scale * 1e-3 * jnp.abs(settings.base_loss))
-        return jnp.maximum(size, jnp.abs(work) / jnp.maximum(10 * settings.rtol * drop, 1e-290))
+        least = jnp.maximum(settings.time_scale * rounding, 1e-290)
+        return jnp.maximum(size, jnp.abs(work) / jnp.maximum(10 * settings.rtol * drop, least))
 
     error = norm(step.error, step.squared_speed_error)
     finite = (
@@ -268,9 +282,6 @@ def _attempt(program: Program, args: Any, settings: Settings, loop: _Loop, due) 
         finite = finite & jnp.isfinite(step.loss) & jnp.isfinite(step.squared_speed)
     good = finite & jnp.isfinite(error) & step.solved
     if program.right_side.has_loss:
-        eps = jnp.finfo(carry.y.dtype).eps
-        size = jnp.abs(carry.loss)
-        rounding = 100 * eps * (size + jnp.sqrt(size * jnp.abs(settings.base_loss))) + 1e4 * eps**2
         good = good & (step.loss <= carry.loss + rounding + step.loss_error)
     accept = good & (error <= 1)
 

@@ -101,7 +101,7 @@ def _relu_is_intrinsic(workbench: Workbench) -> Measurement:
     theta = np.asarray(deep.init(jax.random.key(3))) + 0.05
     skip = regression(residual(2, 3, bias=False), 2, 2, 6, 1)
     start = np.asarray(skip.init(jax.random.key(2)))
-    worst = {}
+    worst, moved = {}, []
     for name, problem, point in (("(2,3,3,1)", deep, theta), ("frozen skip", skip, start)):
         for coordinates, end in (("gauge", 1.0), ("paths", 0.1)):
             times = np.linspace(0, end, 6)
@@ -109,6 +109,8 @@ def _relu_is_intrinsic(workbench: Workbench) -> Measurement:
             agreement = compare(lift_of(problem), trained(problem, point, times), reduced)
             reached = len(reduced.times) == len(times)
             worst[f"{name}, {coordinates}"] = agreement.maximum if reached else float("nan")
+            change = np.linalg.norm(agreement.full[-1] - agreement.full[0])
+            moved.append(float(change / np.linalg.norm(agreement.full[0])))
     point = theta.copy()
     neuron = deep.layout.neurons[0]
     point[np.concatenate([neuron.incoming, neuron.bias])] = 0.0
@@ -119,6 +121,7 @@ def _relu_is_intrinsic(workbench: Workbench) -> Measurement:
         refused = type(error).__name__
     value = {
         "largest error": max(worst.values(), key=lambda e: np.inf if np.isnan(e) else e),
+        "z moved by": min(moved),
         "zero neuron": refused,
     }
     return Measurement(value, worst)
@@ -302,6 +305,7 @@ PAPER = Paper(
             _relu_is_intrinsic,
             all_of(
                 part("largest error", at_most(1e-8)),
+                part("z moved by", above(0.01)),
                 part(
                     "zero neuron", holds_if("is ZeroWeightError", lambda name, _: name == "ZeroWeightError")
                 ),

@@ -32,6 +32,8 @@ from thetadot.stability import (
 
 SHALLOW = ((1, 10, 1), (3, 5, 2), (4, 7, 3))
 _NEEDED = 3
+_FINAL = 200_000
+"""After 20,000 steps four of the five set-ups still move too much for their final losses to be labels."""
 _OURS = "abstract of arXiv 2405.00743; the set-up is ours"
 
 
@@ -45,6 +47,7 @@ class Setup:
     scale: float
     rate: float
     windows: tuple[int, ...]
+    label: str = "median"
 
     @property
     def problem(self) -> EmpiricalRisk:
@@ -56,7 +59,8 @@ class Setup:
 
 
 SETUPS = {
-    "tanh 3, sin 2x": Setup(3, "tanh", 2, 1, 0.2, (20, 100, 500)),
+    # All but a tenth of these runs reach the loss 0 in the end: halves by the median would be noise.
+    "tanh 3, sin 2x": Setup(3, "tanh", 2, 1, 0.2, (20, 100, 500), "gap"),
     "tanh 3, sin 3x, scale 2": Setup(3, "tanh", 3, 2, 0.1, (20, 100, 1000)),
     "relu 6, sin 3x": Setup(6, "relu", 3, 1, 0.05, (20, 100, 1000)),
     "tanh 4, sin 4x": Setup(4, "tanh", 4, 1, 0.3, (20, 100, 1000)),
@@ -76,9 +80,10 @@ def predicted(workbench: Workbench, name: str) -> LossPrediction | str:
         return loss_prediction(
             training_map(setup.problem, GradientDescent(setup.rate)),
             _starts(setup, workbench.choose(full=250, quick=60)),
-            final=20_000,
+            final=_FINAL,
             windows=workbench.choose(full=setup.windows, quick=setup.windows[:2]),
             covariant=True,
+            label=setup.label,
             resamples=workbench.choose(full=1000, quick=300),
             permutations=workbench.choose(full=1000, quick=300),
         )
@@ -203,7 +208,10 @@ def _difference(scores: np.ndarray, losses: np.ndarray, rng: np.random.Generator
     return np.quantile(finite, [0.025, 0.975])
 
 
-_SETUP = "five 1-H-1 nets on sin(fx), 20 points of [−2, 2], N(0,1) starts, 250 draws (quick 60), label median"
+_SETUP = (
+    "five 1-H-1 nets on sin(fx), 20 points of [−2, 2], N(0,1) starts, 250 draws (quick 60), final loss after "
+    f"{_FINAL:,} steps, label median (largest gap where that would be noise)"
+)
 _UNDECIDED = Verdict.NOT_CONFIRMED
 
 PAPER = Paper(

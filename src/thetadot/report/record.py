@@ -11,6 +11,7 @@ import numpy as np
 from thetadot import __version__
 from thetadot.dynamics.path import Path
 from thetadot.errors import ThetadotError
+from thetadot.report.lens_record import Found, found_of
 from thetadot.report.series import Series, rule_name
 
 DRAWN_MEMBERS = 6
@@ -29,6 +30,7 @@ class Record:
         notes: what a reader must know first: damaged rows, an unfinished run.
         configuration: the resolved study file.
         facts: where it came from: run id, versions, date.
+        lenses: what the lenses found, on each path.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Record:
     notes: tuple[str, ...]
     configuration: str
     facts: Mapping[str, str]
+    lenses: tuple[Found, ...] = ()
 
     @property
     def main(self) -> tuple[Series, ...]:
@@ -68,6 +71,7 @@ def record_of(run: Any) -> Record:
             else:
                 item = dataclasses.replace(item, path=_without_weights(path))
             everyone.append(item)
+    lenses = found_of(run, drawn, everyone, notes)
     if run.status != "done":
         notes.insert(
             0, f"This run is not finished: its status is “{run.status}”. The report shows what is committed."
@@ -81,6 +85,7 @@ def record_of(run: Any) -> Record:
         notes=tuple(dict.fromkeys(notes)),
         configuration=_configuration(run),
         facts=_facts(run),
+        lenses=lenses,
     )
 
 

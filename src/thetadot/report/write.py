@@ -8,6 +8,7 @@ import numpy as np
 from thetadot.dynamics.wording import count, duration, number
 from thetadot.report.citation import citations
 from thetadot.report.interactive import embeddable
+from thetadot.report.lens_panels import lens_costs, lens_sections
 from thetadot.report.members import cost_table, event_table, member_table, overall_accuracy, overall_outcome
 from thetadot.report.page import render, write
 from thetadot.report.panels import Panel, main_panel, member_panels, panels
@@ -42,10 +43,13 @@ def report_page(record: Record) -> str:
     """The page of a run as text."""
     first = main_panel(record)
     others, members = panels(record), member_panels(record)
-    shown = [panel for panel in (first, *others, *members) if panel is not None]
+    sections = lens_sections(record.lenses)
+    of_lenses = [panel for section in sections for panel in section.panels]
+    shown = [panel for panel in (first, *others, *of_lenses, *members) if panel is not None]
     heads, rows = member_table(record.everyone)
     event_heads, events, more_events = event_table(record.drawn)
     cost_heads, costs = cost_table(record.everyone)
+    costs += lens_costs(record.lenses, len(cost_heads))
     layout = record.first.path.layout if record.first is not None else None
     content = {
         "record": record,
@@ -59,6 +63,7 @@ def report_page(record: Record) -> str:
         "tiles": tiles(record),
         "first": None if first is None else _figure(first),
         "figures": [_figure(panel) for panel in others],
+        "lenses": [(section, [_figure(panel) for panel in section.panels]) for section in sections],
         "member_figures": [_figure(panel) for panel in members],
         "members": (heads, rows),
         "events": (event_heads, events),

@@ -11,6 +11,10 @@ class SizeError(StabilityError):
     """A matrix or a working set that is too large to be formed."""
 
 
+class HiddenDependenceError(StabilityError):
+    """Part of what a step does with the state is hidden from differentiation, so that tangents would be wrong."""
+
+
 class NotAFixedPointError(StabilityError):
     """Fixed-point exponents were asked for where the system does not stand still."""
 

@@ -284,9 +284,12 @@ def plot_orbit_diagram(result: RegimeScan, axes: Any = None, label: str = "learn
         if regime is Regime.DIVERGED:
             below.plot(result.values[e], np.zeros(e.size), "x", color=colour, markersize=4, label=name)
             continue
-        above.plot(
-            np.repeat(result.values[e], samples), result.orbit[e, r].ravel(), ",", color=colour, alpha=0.5
+        # Of an orbit that repeats few points are seen, of a chaotic one a cloud.
+        look = (
+            {"marker": ",", "alpha": 0.5} if regime is Regime.CHAOTIC else {"marker": ".", "markersize": 2.5}
         )
+        at = np.repeat(result.values[e], samples)
+        above.plot(at, result.orbit[e, r].ravel(), linestyle="none", color=colour, **look)
         below.plot(result.values[e], result.exponent[e, r], ".", color=colour, markersize=5, label=name)
     below.axhline(0.0, color=MUTED, linewidth=1)
     shown = result.orbit[np.isfinite(result.orbit)]

@@ -13,6 +13,7 @@ from thetadot.dynamics import Flow
 from thetadot.dynamics.flows import training_field
 from thetadot.stability.errors import NotAFixedPointError, SizeError, StabilityError
 from thetadot.stability.tangent import LARGEST_MATRIX, System, checked_state, tangent, tangent_matrix
+from thetadot.stability.visible import check_visible
 
 
 @jax.jit
@@ -37,6 +38,7 @@ def fixed_point_exponents(
         NotAFixedPointError: the state moves; the message has the residual.
         StabilityError: a map that depends on the step's number, or a count that does not fit.
         SizeError: all exponents of more than 2000 variables.
+        HiddenDependenceError: as in `tangent`.
 
     Example:
         >>> halve = td.StepMap(lambda s, n, aux: jnp.array([0.5, 0.25]) * s)
@@ -44,6 +46,7 @@ def fixed_point_exponents(
         [-0.6931471805599453, -1.3862943611198906]
     """
     vector = checked_state(system, state)
+    check_visible(system, vector)
     flow = isinstance(system, Flow)
     if not flow and system.aux is not None:
         raise StabilityError(
@@ -89,10 +92,6 @@ def _leading(system: System, vector: Any, count: int | None) -> np.ndarray:
             f"all exponents of {vector.size} state variables were asked for, a matrix is formed up to "
             f"{LARGEST_MATRIX}: give count= (at most a quarter of them)"
         )
-
-    def linear(product: Callable) -> Any:
-        make: Any = scipy.sparse.linalg.LinearOperator
-        return make((vector.size, vector.size), matvec=product, dtype=np.dtype(float))
 
     make: Any = scipy.sparse.linalg.LinearOperator
 

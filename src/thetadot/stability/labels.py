@@ -1,6 +1,5 @@
 """Results as labelled arrays and in words."""
 
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -8,8 +7,6 @@ import xarray
 
 from thetadot.dynamics.labels import strict_json
 from thetadot.dynamics.wording import count, duration, number
-
-SOURCE = "natural logarithms"
 
 
 def dataset(
@@ -56,7 +53,7 @@ def exponent_dataset(found: Any) -> xarray.Dataset:
         "status": found.status.name, "unit": found.unit, "steps": found.steps, "every": found.every,
         "transient": found.transient, "first_bad": found.first_bad, "method": found.method,
         "kaplan_yorke": found.kaplan_yorke, "entropy": found.entropy, "sum_rule_defect": found.sum_rule_defect,
-        "stats": found.stats, "logarithms": SOURCE,
+        "stats": found.stats, "logarithms": "natural",
     }  # fmt: skip
     return dataset(variables, coordinates, attributes)
 
@@ -108,9 +105,3 @@ def lines_of(title: str, rows: dict[str, str]) -> str:
     """A title and named lines."""
     width = max(len(name) for name in rows)
     return "\n".join([title, *(f"  {name:<{width}}  {text}" for name, text in rows.items())])
-
-
-def simple_fields(found: Any) -> dict[str, Any]:
-    """The fields of a result that are plain numbers or text."""
-    values = {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
-    return {name: value for name, value in values.items() if isinstance(value, (str, int, float))}

@@ -16,7 +16,7 @@ from thetadot.stability.errors import StabilityError
 from thetadot.stability.growth import fields_of, growth_rate
 from thetadot.stability.labels import dataset, lines_of
 from thetadot.stability.orbital import orbital_stability
-from thetadot.stability.tangent import System
+from thetadot.stability.tangent import System, checked_starts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,6 +101,7 @@ def network_exponent(
 
     Raises:
         StabilityError: states of another shape, or options that do not fit.
+        StateError, PrecisionError, HiddenDependenceError: as in `tangent`.
 
     Source: arXiv 2404.05782; the comparison is ours.
 
@@ -110,11 +111,9 @@ def network_exponent(
         >>> round(found.mean, 6), round(found.endpoint_mean, 6), found.kept_fraction
         (0.09531, 0.09531, 1.0)
     """
-    rows = np.asarray(states, float)
-    if rows.ndim != 2 or len(rows) == 0:
-        raise StabilityError(f"states have shape {rows.shape}: expected (R, d), one start per row")
     if isinstance(system, Flow):
         raise StabilityError("network_exponent is of a StepMap: give training_map(problem, rule)")
+    rows = checked_starts(system, states)
     key = jax.random.key(0) if key is None else key
     runs = [
         orbital_stability(

@@ -9,7 +9,7 @@ _Steps = Annotated[int, Field(ge=1)]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class FiniteTimeOptions(_Part):
@@ -126,12 +126,12 @@ class Options(_Part):
     """Steps (time) between orthonormalisations."""
     tolerance: Annotated[float, Field(gt=0, lt=1)] = 1e-6
     """Local error of flows."""
-    finite_time: FiniteTimeOptions | None = FiniteTimeOptions()
-    """Finite-time exponents of a rule; null for none."""
+    finite_time: FiniteTimeOptions | Literal["auto"] | None = "auto"
+    """Finite-time exponents; auto: of a rule, not of a flow; null for none."""
     covariant: CovariantOptions | None = None
     """Covariant vectors; null for none."""
-    orbital: OrbitalOptions | None = OrbitalOptions()
-    """Perturbed twins of a rule; null for none."""
+    orbital: OrbitalOptions | Literal["auto"] | None = "auto"
+    """Perturbed twins; auto: of a rule, not of a flow; null for none."""
     sharpness: SharpnessOptions | None = SharpnessOptions()
     """Sharpness along the run; null for none."""
     regimes: RegimeOptions | None = None

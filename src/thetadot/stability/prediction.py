@@ -18,6 +18,7 @@ from thetadot.stability.errors import DegenerateLabelsError, StabilityError
 from thetadot.stability.finite_time import finite_time_exponents
 from thetadot.stability.labels import dataset, lines_of
 from thetadot.stability.sharpness import dense_sharpness
+from thetadot.stability.tangent import checked_starts
 
 BASELINES = ("loss", "loss_drop", "gradient_norm", "sharpness")
 _ALL = 100
@@ -139,6 +140,7 @@ def loss_prediction(
     Raises:
         DegenerateLabelsError: one class below 5 %, or classes no further apart than runs are from their end.
         StabilityError: options that do not fit, or a system without problem.
+        StateError, PrecisionError, HiddenDependenceError: as in `tangent`.
 
     Example:
         >>> network = td.mlp([1, 2, 1], "tanh")
@@ -150,12 +152,10 @@ def loss_prediction(
         >>> found.features[:3], found.auc.shape
         (('exponent_1', 'exponent_2', 'exponent_3'), (9, 1))
     """
-    starts = np.asarray(states, float)
     problem = system.problem
     if problem is None:
         raise StabilityError("loss_prediction needs a training map, whose final loss is to be told")
-    if starts.ndim != 2 or len(starts) < 4:
-        raise StabilityError(f"states have shape {starts.shape}: expected (R, d), one start per row")
+    starts = checked_starts(system, states)
     if kind not in ("orthogonal", "singular") or diverged not in ("high", "drop"):
         raise StabilityError(
             f'kind = {kind!r}, diverged = {diverged!r}: expected "orthogonal" or "singular", and "high" or "drop"'
@@ -170,10 +170,10 @@ def loss_prediction(
     ends = later(system, nearly, int(0.9 * final), final - int(0.9 * final))
     losses, nearly_losses = (_losses(problem, system.theta(rows))[0] for rows in (ends, nearly))
     lost = ~np.isfinite(losses)
-    scores, features = _features(system, starts, steps, count, kind, covariant, key)
-    kept = np.isfinite(scores).all(axis=(1, 2)) | (diverged == "high")
-    kept &= ~lost | (diverged == "high")
+    kept = ~lost | (diverged == "high")
     labels = labelled(losses, nearly_losses, label, kept)
+    scores, features = _features(system, starts, steps, count, kind, covariant, key)
+    kept &= np.isfinite(scores).all(axis=(1, 2)) | (diverged == "high")
     # A score that is not finite belongs to a run that is already lost: it gets a value beyond all others.
     finite = np.where(
         np.isfinite(scores), scores, np.nanmax(np.where(np.isfinite(scores), scores, -np.inf)) + 1.0

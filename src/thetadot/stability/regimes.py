@@ -16,7 +16,7 @@ from thetadot.dynamics import StepMap
 from thetadot.stability.ensembles import padded
 from thetadot.stability.errors import StabilityError
 from thetadot.stability.labels import dataset, lines_of
-from thetadot.stability.tangent import push
+from thetadot.stability.tangent import checked_starts, push
 
 _BATCHES = 32
 _BATCH_NUMBERS = 2**22
@@ -107,6 +107,7 @@ def regime_scan(
 
     Raises:
         StabilityError: sizes that do not fit.
+        StateError, PrecisionError, HiddenDependenceError: as in `tangent`.
 
     Example:
         >>> def cubic(rate):
@@ -115,9 +116,10 @@ def regime_scan(
         >>> [Regime(code).name for code in scan.regime[:, 0]], scan.period[:, 0].tolist()
         (['FIXED_POINT', 'PERIODIC'], [1, 2])
     """
-    given, starts = np.asarray(values, float), np.asarray(states, float)
-    if given.ndim != 1 or starts.ndim != 2 or given.size == 0 or starts.size == 0:
-        raise StabilityError(f"values {given.shape} and states {starts.shape}: expected (E,) and (R, d)")
+    given = np.asarray(values, float)
+    if given.ndim != 1 or given.size == 0:
+        raise StabilityError(f"values have shape {given.shape}: expected (E,)")
+    starts = checked_starts(make_system(jnp.asarray(given[0])), states)
     if not 2 * period_max <= samples <= duration or transient < 0:
         raise StabilityError(
             f"samples = {samples}, period_max = {period_max}, duration = {duration}: expected 2·period_max ≤ samples ≤ "

@@ -16,6 +16,7 @@ from thetadot.stability.blocks import Advance, Carry, MapMover, Rows, advance
 from thetadot.stability.errors import StabilityError
 from thetadot.stability.tangent import System, checked_columns, checked_state, dense_pays
 from thetadot.stability.variational import ExponentialMover, flow_mover
+from thetadot.stability.visible import check_visible
 
 _log = logging.getLogger("thetadot.stability")
 FULL_SPECTRUM = 100
@@ -70,8 +71,10 @@ def prepare(
 
     Raises:
         StateError, PrecisionError, StabilityError: it cannot be run.
+        HiddenDependenceError: its tangents would be wrong.
     """
     vector = checked_state(system, state)
+    check_visible(system, vector)
     frame, k = _frame(vector.size, count, basis, key)
     if isinstance(system, Flow):
         if not tolerance > 0:

@@ -13,6 +13,7 @@ from thetadot.dynamics import StepMap
 from thetadot.stability import averages
 from thetadot.stability.blocks import Carry, advance
 from thetadot.stability.errors import DivergedError, InvariantSubspaceWarning, KinkWarning, StabilityError
+from thetadot.stability.kinks import has_kinks, kinks_crossed
 from thetadot.stability.labels import exponent_dataset, spectrum_summary
 from thetadot.stability.runs import Start, Walk, block_length, blocks_in, checked_length, prepare
 from thetadot.stability.status import SpectrumStatus
@@ -317,8 +318,8 @@ def _warn(system: System, first: np.ndarray, found: LyapunovSpectrum) -> None:
     """Warn of what tangents along this orbit cannot tell."""
     if has_kinks(system) and isinstance(system, StepMap):
         warnings.warn(
-            "the activation has kinks: tangents do not see that nudges change sign patterns; compare "
-            "orbital_stability, a finite distance",
+            f"the activation has kinks, which tangents do not see ({kinks_crossed(system, first, found.state)}): "
+            "compare orbital_stability, a finite distance",
             KinkWarning,
             stacklevel=4,
         )
@@ -343,10 +344,3 @@ def _equal_pairs(first: np.ndarray, last: np.ndarray) -> list[tuple[int, int]]:
     i, j = order[:-1], order[1:]
     same = (last[i] == last[j]) & (first[i] == first[j]) & (last[i] != 0) & (last[i] != first[i])
     return list(zip(i[same].tolist(), j[same].tolist(), strict=True))
-
-
-def has_kinks(system: System) -> bool:
-    """Whether the network's activation is known to have kinks."""
-    network = getattr(system.problem, "network", None)
-    name = getattr(getattr(network, "activation", None), "name", None)
-    return name in ("relu", "leaky_relu")

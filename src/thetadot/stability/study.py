@@ -25,14 +25,18 @@ from thetadot.stability.covariant import CovariantVectors, covariant_vectors
 from thetadot.stability.errors import KinkWarning, StabilityError
 from thetadot.stability.finite_time import FiniteTimeExponents, finite_time_exponents
 from thetadot.stability.growth import Drift, drift
-from thetadot.stability.labels import with_error
-from thetadot.stability.options import Options
+from thetadot.stability.kinks import has_kinks, kinks_crossed
+from thetadot.stability.labels import unit_words, with_error
+from thetadot.stability.options import FiniteTimeOptions, Options, OrbitalOptions
 from thetadot.stability.orbital import OrbitalStability, orbital_stability
 from thetadot.stability.prediction import LossPrediction, loss_prediction
 from thetadot.stability.regimes import RegimeScan, regime_scan
 from thetadot.stability.sharpness import SharpnessTrack, sharpness, sharpness_along
-from thetadot.stability.spectrum import LyapunovSpectrum, has_kinks, lyapunov
+from thetadot.stability.spectrum import LyapunovSpectrum, lyapunov
 from thetadot.stability.tangent import System
+
+COMPARED = ("gradient_descent", "heavy_ball", "nesterov", "minibatch", "per_sample", "optax")
+"""Comparison rules whose paths the lens looks at too."""
 
 _SMALL = 500
 _STEPS = 200
@@ -100,7 +104,8 @@ class StabilityAnalysis:
             value = self.spectrum.exponents[first]
             words = "nudges grow" if value > 0 else "nudges shrink or persist"
             parts.append(
-                f"leading exponent {with_error(value, self.spectrum.standard_error[first])} per {self.unit} "
+                f"leading exponent {with_error(value, self.spectrum.standard_error[first])} per {self.unit} over "
+                f"{number(self.spectrum.steps)} {unit_words(self.unit, self.spectrum.steps)} "
                 f"({self.spectrum.status.name}: {words})"
             )
         if self.sharpness is not None:
@@ -145,11 +150,13 @@ def analyse(problem: Problem, path: Path, options: Options, *, rule: Any = None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", KinkWarning)
         if has_kinks(system):
-            notes.append("the activation has kinks, which tangents do not see")
+            crossed = kinks_crossed(system, start, system.start(jnp.asarray(path.thetas[-1])))
+            notes.append(f"the activation has kinks, which tangents do not see: {crossed} along the run")
         if options.exponents:
             found["spectrum"] = _spectrum(problem, path, system, start, options, notes, key)
-        if options.finite_time is not None and (not flow or "finite_time" in options.model_fields_set):
-            wanted = options.finite_time
+        automatic = None if flow else FiniteTimeOptions()
+        wanted = automatic if options.finite_time == "auto" else options.finite_time
+        if wanted is not None:
             found["finite_time"] = tuple(
                 finite_time_exponents(
                     system, start, window if flow else int(window), count=min(wanted.count, start.size),
@@ -164,8 +171,9 @@ def analyse(problem: Problem, path: Path, options: Options, *, rule: Any = None)
                 system, start, count=min(wanted.count, start.size), want=wanted.want, store=wanted.store, key=key,
                 **lengths,
             )  # fmt: skip
-        if options.orbital is not None and (not flow or "orbital" in options.model_fields_set):
-            wanted = options.orbital
+        automatic = None if flow else OrbitalOptions()
+        wanted = automatic if options.orbital == "auto" else options.orbital
+        if wanted is not None:
             parts = wanted.parts
             if parts is not None and not set(parts) <= set(problem.layout.roles.values()):
                 notes.append(f"the layout has no parts {', '.join(parts)}: all parameters were perturbed")
@@ -174,6 +182,11 @@ def analyse(problem: Problem, path: Path, options: Options, *, rule: Any = None)
                 system, start, duration=wanted.duration, amplitude=wanted.amplitude, members=wanted.members,
                 parts=parts, norm=wanted.norm, every=max(1, wanted.duration // 100), key=key,
             )  # fmt: skip
+            if has_kinks(system):
+                twins = found["orbital"]
+                with np.errstate(divide="ignore", invalid="ignore"):
+                    rate = float(np.log(twins.mean_distance[-1] / twins.initial_distance) / twins.at[-1])
+                notes.append(f"at a finite distance twins part at the rate {number(rate)} per {twins.unit}")
     if options.sharpness is not None:
         amount = min(options.sharpness.rows, len(path.ts))
         rows = np.unique(np.linspace(0, len(path.ts) - 1, amount).round().astype(int))
@@ -244,14 +257,14 @@ def _spectrum(problem, path, system, start, options: Options, notes: list[str], 
     if duration <= 0:
         raise StabilityError("the run made no step: there is nothing to average over")
     small = problem.size <= _SMALL
-    every = options.every
+    every = options.every if options.every == "auto" else min(options.every, duration)
     return lyapunov(
         system,
         start,
         duration if flow else math.ceil(duration),
         count=min(options.exponents, start.size),
         transient=options.transient if flow else math.ceil(options.transient),
-        every=every if every == "auto" or flow else int(every),
+        every=every if every == "auto" or flow else math.ceil(every),
         method="auto" if small or not flow else "joint",
         tolerance=options.tolerance if flow else 1e-9,
         key=key,

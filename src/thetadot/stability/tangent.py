@@ -13,6 +13,7 @@ from thetadot.dynamics.maps import TrainingStep, flat_state
 from thetadot.dynamics.rates import rate_at
 from thetadot.problems.chain import Chain
 from thetadot.stability.errors import SizeError, StabilityError
+from thetadot.stability.visible import check_visible
 
 LARGEST_MATRIX = 2000
 System = StepMap | Flow
@@ -97,6 +98,7 @@ def tangent(
     Raises:
         StateError, PrecisionError: a state of the wrong kind or size.
         StabilityError: tangents of another shape; a flow without interval.
+        HiddenDependenceError: `stop_gradient` hides part of the derivative.
 
     Example:
         >>> henon = td.StepMap(lambda s, n, aux: jnp.stack([1 - 1.4 * s[0] ** 2 + s[1], 0.3 * s[0]]))
@@ -106,6 +108,7 @@ def tangent(
     """
     start = checked_state(system, state)
     rows = checked_columns(tangents, start.size, "tangents").T
+    check_visible(system, start, n)
     if isinstance(system, Flow):
         from thetadot.stability.variational import propagate
 
@@ -127,6 +130,7 @@ def adjoint(system: System, state: Any, covectors: Any, n: int = 0) -> Float[Arr
 
     Raises:
         StabilityError: a flow, or covectors of another shape.
+        HiddenDependenceError: as in `tangent`.
 
     Example:
         >>> henon = td.StepMap(lambda s, n, aux: jnp.stack([1 - 1.4 * s[0] ** 2 + s[1], 0.3 * s[0]]))
@@ -139,6 +143,7 @@ def adjoint(system: System, state: Any, covectors: Any, n: int = 0) -> Float[Arr
         )
     start = checked_state(system, state)
     rows = checked_columns(covectors, start.size, "covectors").T
+    check_visible(system, start, n)
     return _adjoint(system, start, rows, jnp.asarray(n, jnp.int32)).T
 
 
@@ -152,6 +157,7 @@ def tangent_matrix(
 
     Raises:
         SizeError: d > 2000.
+        HiddenDependenceError: as in `tangent`.
 
     Example:
         >>> cat = td.StepMap(lambda s, n, aux: jnp.array([[2.0, 1.0], [1.0, 1.0]]) @ s)
@@ -167,6 +173,7 @@ def tangent_matrix(
     if isinstance(system, Flow):
         return tangent(system, start, jnp.eye(start.size), interval=interval)[1]
     _no_interval(interval)
+    check_visible(system, start, n)
     return _matrix(system, start, jnp.asarray(n, jnp.int32))
 
 
@@ -196,6 +203,19 @@ def checked_state(system: System, state: Any) -> Float[Array, " d"]:
     if getattr(out, "shape", None) != vector.shape:
         raise StateError(f"the state has shape {vector.shape}, the system makes {out} of it: they must agree")
     return vector
+
+
+def checked_starts(system: System, states: Any) -> Float[np.ndarray, "R d"]:
+    """`states` as float64 rows, one start each, of a system whose tangents can be trusted.
+
+    Raises:
+        StateError, PrecisionError, StabilityError, HiddenDependenceError: they are not.
+    """
+    rows = np.asarray(states)
+    if rows.ndim != 2 or len(rows) == 0:
+        raise StabilityError(f"states have shape {rows.shape}: expected (R, d), one start per row")
+    check_visible(system, checked_state(system, rows[0]))
+    return np.asarray(rows, float)
 
 
 def checked_columns(columns: Any, size: int, what: str) -> Float[Array, "d k"]:

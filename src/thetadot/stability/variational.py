@@ -26,7 +26,6 @@ from thetadot.dynamics.flows import training_field
 from thetadot.stability.blocks import Advance, Carry, Rows, joined
 from thetadot.stability.errors import StabilityError
 from thetadot.stability.frames import orthonormalise
-from thetadot.stability.tangent import System
 
 METHODS = ("auto", "joint", "exponential")
 DENSE_EXPONENTIAL = 500
@@ -36,6 +35,8 @@ _KRYLOV = 30
 _ALPHA = (0.25 + math.sqrt(3) / 6, 0.25 - math.sqrt(3) / 6)
 _NODES = np.array([0.5 - math.sqrt(3) / 6, 0.5 + math.sqrt(3) / 6])
 _SMALLEST = 1e-13
+_LARGEST = 1e150
+"""Beyond this the square of a tangent's norm overflows, and with it the control of its error."""
 
 
 class JointMover(eqx.Module):
@@ -76,8 +77,8 @@ class JointMover(eqx.Module):
             return jnp.concatenate([rate, jax.vmap(linear)(both[d:].reshape(k, d)).ravel()])
 
         def going(now):
-            t, _, h, _ = now
-            return (t < length) & (h > _SMALLEST * length)
+            t, both, h, _ = now
+            return (t < length) & (h > _SMALLEST * length) & (jnp.max(jnp.abs(both[d:])) < _LARGEST)
 
         def step(now):
             t, both, h, accepted = now
@@ -107,8 +108,13 @@ class JointMover(eqx.Module):
         start = jnp.concatenate([carry.state, carry.basis.ravel()])
         guess = jnp.where(carry.clock > 0, carry.clock, 1e-3 * length)
         t, both, h, accepted = jax.lax.while_loop(going, step, (jnp.zeros(()), start, guess, zero))
-        state = jnp.where(t < length, jnp.nan, both[:d])  # a step size of zero: the solution blows up
-        return Carry(state, both[d:].reshape(k, d), h), accepted
+        rows, short = both[d:].reshape(k, d), t < length
+        grown = jnp.max(jnp.abs(rows)) >= _LARGEST
+        state = jnp.where(short & ~grown, jnp.nan, both[:d])  # a step size of zero: the solution blows up
+        rows = jnp.where(
+            short & grown, jnp.inf, rows
+        )  # the block is too long for its tangents, and done in pieces
+        return Carry(state, rows, h), accepted
 
 
 def _error(old: Array, new: Array, error: Array, d: int) -> Float[Array, ""]:
@@ -354,8 +360,3 @@ def propagate(
 @eqx.filter_jit
 def _move(mover: JointMover, carry: Carry, length: Array) -> tuple[Carry, Array]:
     return mover.move(carry, length)
-
-
-def is_flow(system: System) -> bool:
-    """Whether lengths are times."""
-    return isinstance(system, Flow)

@@ -6,6 +6,7 @@ _HOME = {
     "Study": "study",
     "Run": "run",
     "MemberSummary": "run",
+    "LensSummary": "lens_reading",
     "open_run": "run",
     "register_lens": "lenses",
     "StudySpec": "schema",
@@ -27,6 +28,7 @@ _ERRORS = (
     "DamagedRowsWarning",
     "LostFileWarning",
     "KeptExecutorWarning",
+    "LensFailedWarning",
 )
 _HOME |= dict.fromkeys(_ERRORS, "errors")
 __all__ = [*_HOME]  # pyright: ignore[reportUnsupportedDunderAll]

@@ -43,6 +43,7 @@ class ArrayRecord:
         tail: shape of one row.
         dtype: NumPy's name of the type, little-endian on disk.
         checksums: xxh3-64 of the committed rows of each chunk.
+        scalar: it is a single number without axes, kept as one row.
     """
 
     rows: int
@@ -50,9 +51,25 @@ class ArrayRecord:
     tail: tuple[int, ...]
     dtype: str
     checksums: tuple[str, ...]
+    scalar: bool = False
+
+    @classmethod
+    def from_document(cls, item: Mapping[str, Any]) -> "ArrayRecord":
+        """The record that a manifest holds."""
+        return cls(
+            item["rows"], item["chunk_rows"], tuple(item["tail"]), item["dtype"], tuple(item["checksums"]),
+            item.get("scalar", False),
+        )  # fmt: skip
+
+    @property
+    def shape(self) -> list[int]:
+        """Shape of the whole array."""
+        return [] if self.scalar else [self.rows, *self.tail]
 
     def chunk_key(self, index: int) -> str:
         """Key of a chunk below its array."""
+        if self.scalar:
+            return "c"
         return "/".join(["c", str(index), *["0"] * len(self.tail)])
 
     def chunk_rows_committed(self, index: int) -> int:
@@ -84,9 +101,11 @@ def _row_bytes(tail: tuple[int, ...], dtype: np.dtype) -> int:
 
 def record_of(values: np.ndarray) -> ArrayRecord:
     """The record of an array of which all rows are committed."""
+    scalar, values = values.ndim == 0, np.atleast_1d(values)
     tail, dtype = values.shape[1:], values.dtype
-    chunk_rows = max(1, min(MOST_CHUNK_ROWS, CHUNK_BYTES // max(1, _row_bytes(tail, dtype))))
-    blank = ArrayRecord(len(values), chunk_rows, tail, dtype.name, ())
+    fitting = max(1, min(MOST_CHUNK_ROWS, CHUNK_BYTES // max(1, _row_bytes(tail, dtype))))
+    chunk_rows = 1 if scalar else fitting
+    blank = ArrayRecord(len(values), chunk_rows, tail, dtype.name, (), scalar)
     return dataclasses.replace(blank, checksums=tuple(checksum(rows) for rows in _blocks(values, chunk_rows)))
 
 
@@ -108,6 +127,7 @@ class ChunkChange:
 
 def changes(values: np.ndarray, new: ArrayRecord, old: ArrayRecord | None) -> Iterator[ChunkChange]:
     """Chunks in which `values` differ from what is committed."""
+    values = np.atleast_1d(values)
     row = _row_bytes(new.tail, values.dtype)
     for index, content in enumerate(_blocks(values, new.chunk_rows)):
         appends = True
@@ -128,11 +148,15 @@ def array_metadata(column: Column, record: ArrayRecord) -> bytes:
     fill: Any = {"f": "NaN", "c": ["NaN", "NaN"], "b": False}.get(kind, 0)
     return _document(
         node_type="array",
-        shape=[record.rows, *record.tail],
+        shape=record.shape,
         data_type=record.dtype,
         chunk_grid={
             "name": "regular",
-            "configuration": {"chunk_shape": [record.chunk_rows, *(max(1, size) for size in record.tail)]},
+            "configuration": {
+                "chunk_shape": []
+                if record.scalar
+                else [record.chunk_rows, *(max(1, size) for size in record.tail)]
+            },
         },
         chunk_key_encoding={"name": "default", "configuration": {"separator": "/"}},
         fill_value=fill,

@@ -61,3 +61,7 @@ class LostFileWarning(ThetadotWarning):
 
 class KeptExecutorWarning(ThetadotWarning):
     """A run goes on in one process, or in several, as it began, and not as it was asked now."""
+
+
+class LensFailedWarning(ThetadotWarning):
+    """A lens met an error that its package did not foresee; the other results of the run are stored."""

@@ -42,9 +42,8 @@ def _check_lenses(lenses: Any, origin: Origin) -> None:
         return
     for name, options in lenses.items():
         if name not in lens_names():
-            have = f"has {', '.join(lens_names())}" if lens_names() else "has no lenses yet: remove the key"
-            hint = _nearest(name, lens_names())
-            message = f"unknown lens `{name}`; this version of thetadot {have}{hint}"
+            have, hint = ", ".join(lens_names()), _nearest(name, lens_names())
+            message = f"unknown lens `{name}`; this version of thetadot has {have}{hint}"
             raise origin.error(("lenses", name), message)
         model = lens_options(name)
         try:
@@ -176,7 +175,12 @@ def _nearest(word: str, known: Iterable[str]) -> str:
 def _keys(annotation: Any) -> list[str]:
     if not _is_model(annotation):
         return []
-    return sorted(annotation.model_fields, key=lambda name: name != "kind")
+    return sorted(_fields(annotation), key=lambda name: name != "kind")
+
+
+def _fields(model: Any) -> dict[str, Any]:
+    """{key in the file: field}."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def _kinds(annotation: Any) -> list[str]:
@@ -202,8 +206,8 @@ def _model_at(loc: tuple[str | int, ...], model: type, *, union: bool = False) -
     here: Any = model
     for part in loc:
         members = _members(here)
-        if len(members) == 1 and _is_model(members[0]) and part in members[0].model_fields:
-            here = members[0].model_fields[part].annotation
+        if len(members) == 1 and _is_model(members[0]) and part in _fields(members[0]):
+            here = _fields(members[0])[str(part)].annotation
             continue
         tagged = [m for m in members if _is_model(m) and "kind" in m.model_fields and _tag(m) == part]
         collections = [m for m in members if typing.get_origin(m) in (list, dict)]
@@ -212,9 +216,9 @@ def _model_at(loc: tuple[str | int, ...], model: type, *, union: bool = False) -
         elif collections:
             here = typing.get_args(collections[0])[-1]
         else:
-            models = [m for m in members if _is_model(m) and part in m.model_fields]
+            models = [m for m in members if _is_model(m) and part in _fields(m)]
             if models:
-                here = models[0].model_fields[part].annotation
+                here = _fields(models[0])[str(part)].annotation
     if union:
         return here
     members = [m for m in _members(here) if _is_model(m)]

@@ -14,6 +14,7 @@ from thetadot.dynamics.outcome import Outcome
 from thetadot.studies.arrays import ArrayRecord
 from thetadot.studies.durable import replace_file, sync_directory
 from thetadot.studies.errors import NotARunError
+from thetadot.studies.lens_records import LensRecord, lens_record
 
 MANIFEST_FILE = "manifest.json"
 FORMAT = 1
@@ -61,6 +62,7 @@ class Manifest:
         pending: {key below data.zarr: file below state/} for chunks whose committed rows were replaced: they
             move into place after the commit.
         executor: how the members were computed, since that may decide the last bits.
+        lenses: {name: record} of what the lenses found; all that the study asks for are named, None until then.
         error: message of the error that ended the last session, None if there was none.
     """
 
@@ -75,16 +77,27 @@ class Manifest:
     series: Mapping[str, SeriesRecord | None]
     pending: Mapping[str, str] = dataclasses.field(default_factory=dict)
     executor: str = ""
+    lenses: Mapping[str, LensRecord | None] = dataclasses.field(default_factory=dict)
     error: str | None = None
 
     @property
     def finished(self) -> bool:
-        """Whether every series reached its end."""
-        return all(record is not None and record.finished for record in self.series.values())
+        """Whether every series reached its end, and every lens was run."""
+        records = (*self.series.values(), *self.lenses.values())
+        return all(record is not None and record.finished for record in records)
+
+    @property
+    def committed(self) -> dict[str, SeriesRecord | LensRecord]:
+        """{group in the store: record} of all series and lenses of which something is committed."""
+        return {name: one for name, one in {**self.series, **self.lenses}.items() if one is not None}
 
     def with_series(self, name: str, record: SeriesRecord | None, pending: Mapping[str, str] | None = None):
         """The manifest after a commit of one series."""
         return dataclasses.replace(self, series={**self.series, name: record}, pending=pending or {})
+
+    def with_lens(self, name: str, record: LensRecord | None) -> "Manifest":
+        """The manifest after a lens was run."""
+        return dataclasses.replace(self, lenses={**self.lenses, name: record})
 
 
 def plain(value: Any) -> Any:
@@ -143,6 +156,10 @@ def _manifest(document: Mapping[str, Any]) -> Manifest:
     values["series"] = {
         name: None if record is None else _series(record) for name, record in document["series"].items()
     }
+    values["lenses"] = {
+        name: None if record is None else lens_record(record)
+        for name, record in document.get("lenses", {}).items()
+    }
     return Manifest(**values)
 
 
@@ -152,12 +169,7 @@ def _series(record: Mapping[str, Any]) -> SeriesRecord:
         accuracy[name] = None if accuracy[name] is None else float(accuracy[name])
     stats["seconds"] = float(stats["seconds"])
     stats["solvers"] = tuple((float(time), name) for time, name in stats["solvers"])
-    arrays = {
-        name: ArrayRecord(
-            item["rows"], item["chunk_rows"], tuple(item["tail"]), item["dtype"], tuple(item["checksums"])
-        )
-        for name, item in record["arrays"].items()
-    }
+    arrays = {name: ArrayRecord.from_document(item) for name, item in record["arrays"].items()}
     return SeriesRecord(
         commits=record["commits"],
         outcome=Outcome[record["outcome"]],

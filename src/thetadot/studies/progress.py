@@ -4,8 +4,6 @@ import sys
 import time
 from typing import Protocol, TextIO, runtime_checkable
 
-from thetadot.dynamics.path import Path
-
 _LINE_SECONDS = 10.0
 
 
@@ -14,13 +12,13 @@ class Progress(Protocol):
     """What a run tells while it goes."""
 
     def begin(self, title: str, number: int, total: int) -> None:
-        """Series `number` of `total` begins or goes on."""
+        """Piece `number` of `total` (a series or a lens) begins or goes on."""
 
     def advance(self, fraction: float | None, text: str) -> None:
         """How far the current series is."""
 
-    def end(self, title: str, path: Path) -> None:
-        """The current series stopped."""
+    def end(self, title: str, words: str) -> None:
+        """The current series stopped, or a lens was run: how it ended."""
 
     def close(self) -> None:
         """The session ends."""
@@ -35,7 +33,7 @@ class Silence:
     def advance(self, fraction: float | None, text: str) -> None:
         """Nothing."""
 
-    def end(self, title: str, path: Path) -> None:
+    def end(self, title: str, words: str) -> None:
         """Nothing."""
 
     def close(self) -> None:
@@ -64,9 +62,9 @@ class Lines:
             share = "" if fraction is None else f" {100 * fraction:.0f} %,"
             print(f"{self._prefix}:{share} {text}", file=self._stream, flush=True)
 
-    def end(self, title: str, path: Path) -> None:
+    def end(self, title: str, words: str) -> None:
         """A line with the outcome."""
-        print(f"{self._count} {title}: {path.outcome.name}, {path.reason}", file=self._stream, flush=True)
+        print(f"{self._count} {title}: {words}", file=self._stream, flush=True)
 
     def close(self) -> None:
         """Nothing."""
@@ -101,11 +99,9 @@ class Bars:
         """Move the bar of what runs."""
         self._bars.update(self._one, total=None if fraction is None else 1.0, completed=fraction, text=text)
 
-    def end(self, title: str, path: Path) -> None:
+    def end(self, title: str, words: str) -> None:
         """Leave a line with the outcome."""
-        self._bars.console.print(
-            f"{title}: {path.outcome.name}, {path.reason}", markup=False, highlight=False
-        )
+        self._bars.console.print(f"{title}: {words}", markup=False, highlight=False)
 
     def close(self) -> None:
         """Remove the bars."""

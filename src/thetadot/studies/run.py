@@ -19,14 +19,16 @@ from thetadot.problems import Layout
 from thetadot.problems.layout_json import layout_from_json
 from thetadot.studies.arrays import checksum
 from thetadot.studies.errors import DamagedChunkError, DamagedRowsWarning, StoreError
+from thetadot.studies.lens_records import MEANINGS, texts
 from thetadot.studies.lock import owner
 from thetadot.studies.manifest import MANIFEST_FILE, Manifest, SeriesRecord, read_manifest
-from thetadot.studies.records import CODED, COORDINATES, rebuild, unpack_state
-from thetadot.studies.view import DATA, CommittedStore, chunk_file, damage
+from thetadot.studies.records import COORDINATES, rebuild, unpack_state
+from thetadot.studies.view import DATA, CommittedStore, chunk_file, damage, damages
 
 if TYPE_CHECKING:
     import xarray
 
+    from thetadot.studies.lens_reading import LensSummary
     from thetadot.studies.study import Study
 
 
@@ -154,8 +156,8 @@ class Run:
 
     @functools.cached_property
     def tree(self) -> "xarray.DataTree":
-        """All committed arrays, lazily, as an `xarray.DataTree`: groups `{member}/path`,
-        `{member}/compare/{k}`."""
+        """All committed arrays, lazily, as an `xarray.DataTree`: groups `{member}/path`, `{member}/compare/{k}`,
+        `{member}/lenses/{lens}`, `{member}/lenses/compare/{k}/{lens}`."""
         import xarray
         from zarr.storage import LocalStore
 
@@ -165,30 +167,44 @@ class Run:
         return tree.map_over_datasets(_with_texts)  # pyright: ignore[reportReturnType]
 
     def damaged_series(self) -> list[str]:
-        """Names of the series with damaged chunks, or without the state that going on with them needs."""
-        wrong = []
-        for name, record in self.manifest.series.items():
-            if record is None:
-                continue
-            chunks = (
-                damage(self.directory, self.manifest, f"{name}/{array}", columns, index)
-                for array, columns in record.arrays.items()
-                for index in range(len(columns.checksums))
-            )
-            if any(chunks) or (not record.finished and self._state(record) is None):
-                wrong.append(name)
-        return wrong
+        """Names of the series and lenses with damaged chunks, and of series without the state that going on with
+        them needs."""
+        return [
+            name
+            for name, record in self.manifest.committed.items()
+            if damages(self.directory, self.manifest, name)
+            or (isinstance(record, SeriesRecord) and not record.finished and self._state(record) is None)
+        ]
 
     def damages(self) -> list[str]:
         """Every committed chunk that is missing or changed, named; empty if the run is sound."""
         return [
             wrong
-            for series, record in self.manifest.series.items()
-            if record is not None
-            for array, columns in record.arrays.items()
-            for index in range(len(columns.checksums))
-            if (wrong := damage(self.directory, self.manifest, f"{series}/{array}", columns, index))
+            for name in self.manifest.committed
+            for wrong in damages(self.directory, self.manifest, name)
         ]
+
+    def lens(self, member: int, name: str, compare: int | None = None) -> "xarray.Dataset":
+        """What a lens found on a path, as its `to_xarray()` gave it.
+
+        Arguments:
+            member: number of the member.
+            name: of the lens, as in the study file.
+            compare: number of a comparison rule; None for the main rule.
+
+        Raises:
+            StoreError: the study has no such lens on this path, or it has no result; the message says why.
+            DamagedChunkError: a committed chunk changed since it was written; it is named.
+        """
+        from thetadot.studies.lens_reading import read_lens
+
+        return read_lens(self, member, name, compare)
+
+    def lenses(self) -> "list[LensSummary]":
+        """One line per lens and path: its summary, or why there is none."""
+        from thetadot.studies.lens_reading import lens_table
+
+        return lens_table(self)
 
     def table(self) -> list[MemberSummary]:
         """One line per member and rule: outcome, loss, gradient norm, accuracy, cost."""
@@ -296,6 +312,7 @@ class Run:
             accuracy = "" if line.accuracy is None else f"; {line.accuracy}"
             loss = "" if np.isnan(line.loss) else f", loss {line.loss:.3e} at t = {line.time:.3g}"
             lines.append(f"  member {line.member}{rule}: {line.outcome or 'not begun'}{loss}{accuracy}")
+        lines += [f"  {found}" for found in self.lenses()]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -320,12 +337,11 @@ def _series(member: int, compare: int | None) -> str:
 
 def _with_texts(dataset: "xarray.Dataset") -> "xarray.Dataset":
     """Texts in place of codes, and coordinates marked as such (Zarr v3 has no type for texts)."""
-    texts: Mapping[str, Any] = {
-        name: (
-            dataset[name].dims,
-            np.array([*dataset[name].attrs["meanings"], ""], dtype=str)[dataset[name].values],
-        )
-        for name in CODED
-        if name in dataset
+    coded = {name: dataset[name] for name in dataset.variables if MEANINGS in dataset[name].attrs}
+    spelt: Mapping[Any, Any] = {
+        name: (item.dims, texts(item.attrs[MEANINGS], item.values)) for name, item in coded.items()
     }
-    return dataset.assign_coords(texts).set_coords([name for name in COORDINATES if name in dataset])
+    named = [name for name in COORDINATES if name in dataset and "series" in dataset.attrs]
+    coordinates = {name: spelt[name] for name in spelt if name in dataset.coords or name in named}
+    variables = {name: spelt[name] for name in spelt if name not in coordinates}
+    return dataset.assign(variables).assign_coords(coordinates).set_coords(named)

@@ -23,13 +23,21 @@ from thetadot.errors import ThetadotError
 from thetadot.problems import Problem
 from thetadot.problems.layout_json import layout_to_json
 from thetadot.studies import build, identity
-from thetadot.studies.errors import DifferentStudyError, KeptExecutorWarning, StudyError, VersionSkewError
+from thetadot.studies.errors import (
+    DifferentStudyError,
+    KeptExecutorWarning,
+    LensFailedWarning,
+    StudyError,
+    VersionSkewError,
+)
+from thetadot.studies.lens_records import FAILED
+from thetadot.studies.lens_work import LensTask, Looked, lens_tasks, look
 from thetadot.studies.manifest import MANIFEST_FILE, Manifest, read_manifest
 from thetadot.studies.progress import Progress, progress_for
 from thetadot.studies.run import Run
 from thetadot.studies.schema import StudySpec
 from thetadot.studies.series import Series, all_series, committed, follow
-from thetadot.studies.store import RunWriter, open_writer
+from thetadot.studies.store import LOG_FILE, RunWriter, open_writer
 
 COMMIT_SECONDS = 5.0
 ONE_PROCESS = "one process, all XLA threads"
@@ -38,10 +46,11 @@ PROCESSES = "processes of one XLA thread"
 
 class Stop:
     """Turns SIGINT and SIGTERM into a request that is met at the next chunk; a second signal stops at
-    once."""
+    once, as does the first while a lens looks (nothing of it is kept until it is done)."""
 
     def __init__(self):
         self.requested = False
+        self.at_once = False
 
     def __enter__(self) -> "Stop":
         self._before = {}
@@ -58,6 +67,9 @@ class Stop:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
+        if self.at_once:
+            self.at_once = False
+            raise KeyboardInterrupt
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +78,8 @@ class Ended:
 
     Attributes:
         run: the run.
-        how: "done", "already done", "budget" or "interrupted"; after the last two the same call resumes.
+        how: "done", "already done", "failed" (a lens), "budget" or "interrupted"; after the last three the same
+            call goes on.
         seconds: how long it took.
     """
 
@@ -117,20 +130,22 @@ def run_study(
     starts = build.starts(spec, problem, study.origin)
     build.check_rules(spec, problem, study.origin)
     series = all_series(spec, len(starts))
-    fresh = _fresh_manifest(study, series, len(starts))
+    tasks = lens_tasks(spec, series)
+    fresh = _fresh_manifest(study, series, tasks, len(starts))
     attributes = {
         "name": spec.name, "run": fresh.run, "problem": problem.description, "versions": dict(fresh.versions),
         "thetadot": thetadot.__version__, "seed": spec.init.seed, "layout": layout_to_json(problem.layout),
     }  # fmt: skip
     with Stop() as stop, open_writer(place, fresh, study.to_yaml(), attributes) as writer:
         _check_same(study, writer.manifest, place)
-        if writer.manifest.series.keys() != fresh.series.keys():
+        there = writer.manifest
+        if there.series.keys() != fresh.series.keys() or there.lenses.keys() != fresh.lenses.keys():
             raise DifferentStudyError(
-                f"{place} holds other series than this study: choose another directory with -o DIR"
+                f"{place} holds other series or lenses than this study: choose another directory with -o DIR"
             )
         work = Work(study, writer, problem, starts, commit_every, progress_for(progress), stop, began)
         try:
-            how = work.all(series, workers, repair)
+            how = work.all([*series, *tasks], workers, repair)
         except ThetadotError as error:
             writer.log("stopped", error=str(error))
             raise
@@ -186,7 +201,7 @@ def _difference(study: Any, place: FilePath) -> str:
     return "; ".join(found[:2]) + (f"; and {len(found) - 2} more" if len(found) > 2 else "")
 
 
-def _fresh_manifest(study: Any, series: list[Series], members: int) -> Manifest:
+def _fresh_manifest(study: Any, series: list[Series], tasks: list[LensTask], members: int) -> Manifest:
     configured = identity.configuration_hash(study.spec, study.origin)
     return Manifest(
         run=identity.run_id(configured),
@@ -198,6 +213,7 @@ def _fresh_manifest(study: Any, series: list[Series], members: int) -> Manifest:
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         members=members,
         series={one.name: None for one in series},
+        lenses={task.name: None for task in tasks},
     )
 
 
@@ -214,7 +230,7 @@ class Work:
     stop: Stop
     began: float
 
-    def all(self, series: list[Series], workers: int, repair: bool) -> str:
+    def all(self, pieces: list[Series | LensTask], workers: int, repair: bool) -> str:
         """Run what is unfinished; how the session ended."""
         begun = any(record is not None for record in self.writer.manifest.series.values())
         workers = self._workers(workers, begun)
@@ -226,22 +242,69 @@ class Work:
         if workers > 1:
             from thetadot.studies.spread import spread
 
-            return spread(self, series, workers)
+            return spread(self, pieces, workers) or self._verdict()
         worked = False
-        for number, one in enumerate(series, 1):
+        # Stable: of each member its series first, then its lenses.
+        pieces = sorted(
+            pieces, key=lambda one: one.series.member if isinstance(one, LensTask) else one.member
+        )
+        for number, one in enumerate(pieces, 1):
             if self.finished(one):
                 continue
             if worked and (why := self.ended()):
                 return why
             worked = True
-            self.progress.begin(one.title, number, len(series))
-            path, observe = committed(self.writer.directory, one), self.study.spec.observed
-            path = follow(self.problem, self.starts[one.member], one, observe, path, self.commit_every, self)
-            if path is not None:
-                self.progress.end(one.title, path)
-            if path is None or path.outcome.resumable:
+            self.progress.begin(one.title, number, len(pieces))
+            ended = self._look(one) if isinstance(one, LensTask) else self._follow(one)
+            if not ended:
                 return self.ended() or "interrupted"
-        return "done"
+        return self._verdict()
+
+    def _follow(self, one: Series) -> bool:
+        """Go on with a series; whether it reached its end."""
+        path, observe = committed(self.writer.directory, one), self.study.spec.observed
+        path = follow(self.problem, self.starts[one.member], one, observe, path, self.commit_every, self)
+        if path is not None:
+            self.progress.end(one.title, f"{path.outcome.name}, {path.reason}")
+        return path is not None and not path.outcome.resumable
+
+    def _look(self, task: LensTask) -> bool:
+        """Run a lens; whether it was not interrupted."""
+        try:
+            self.stop.at_once = not self.stop.requested
+            self.report(None, "looking")
+            looked = look(self.problem, self.writer.directory, task, self.study.spec)
+        except KeyboardInterrupt:
+            if not self.stop.requested:
+                raise
+            return False
+        finally:
+            self.stop.at_once = False
+        self.commit_lens(task, looked)
+        return True
+
+    def commit_lens(self, task: LensTask, looked: Looked) -> None:
+        """Commit what a lens found."""
+        if looked.trace:
+            self.writer.log("lens failed", lens=task.name, error=looked.record.reason, traceback=looked.trace)
+        self.writer.commit_lens(task.name, looked.record, looked.columns)
+        self.progress.end(task.title, looked.record.words)
+
+    def _verdict(self) -> str:
+        """How a session ended in which everything was run: "done", or "failed" if a lens did."""
+        found = self.writer.manifest.lenses
+        failed = {name: one for name, one in found.items() if one is not None and one.status == FAILED}
+        if not failed:
+            return "done"
+        name, record = next(iter(failed.items()))
+        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+        self.writer.note_error(f"lens {name} failed{more}: {record.reason}")
+        text = (
+            f"lens {name} failed{more}: {record.reason}; everything else is stored, the traceback is in "
+            f"{self.writer.directory / LOG_FILE}; the same command tries it again"
+        )
+        warnings.warn(text, LensFailedWarning, stacklevel=2)
+        return "failed"
 
     def _workers(self, wanted: int, begun: bool) -> int:
         """Processes to use: as wanted, unless the run began in another way, which may differ in the last
@@ -256,9 +319,9 @@ class Work:
             warnings.warn(text, KeptExecutorWarning, stacklevel=2)
         return 1 if before == ONE_PROCESS else max(2, wanted)
 
-    def finished(self, one: Series) -> bool:
-        """Whether a series reached its end in an earlier session."""
-        record = self.writer.manifest.series[one.name]
+    def finished(self, one: Series | LensTask) -> bool:
+        """Whether a series reached its end, or a lens was run, in an earlier session."""
+        record = self.writer.manifest.committed.get(one.name)
         return record is not None and record.finished
 
     def ended(self) -> str | None:

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from thetadot.studies.lenses import lens_options
+from thetadot.studies.lenses import lens_names, lens_options
 from thetadot.studies.problem_schema import Problem
 from thetadot.studies.rule_schema import Rule
 from thetadot.studies.schema_parts import Count, Duration, FileName, Part, Positive, Seed, Word
@@ -70,7 +70,7 @@ class StudySpec(Part):
     observe: list[Observable] | dict[Word, Observable] = Field(default_factory=list)
     """What to record along the way, beside loss and gradient norm."""
     lenses: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    """Analyses of the paths: {lens: {option: value}}."""
+    """What looks at the finished paths: {lens: {option: value}}; {} takes the lens's defaults."""
     sweep: dict[str, Values] | None = None
     """Keys and the values that they sweep over, in all combinations."""
     zip: dict[str, Values] | None = None
@@ -81,7 +81,7 @@ class StudySpec(Part):
     @classmethod
     def _known_lenses(cls, lenses: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         return {
-            name: lens_options(name).model_validate(options).model_dump(mode="json")
+            name: lens_options(name).model_validate(options).model_dump(mode="json", by_alias=True)
             for name, options in lenses.items()
         }
 
@@ -113,4 +113,14 @@ class StudySpec(Part):
 def json_schema() -> dict[str, Any]:
     """JSON Schema of study files, for editors."""
     schema = StudySpec.model_json_schema()
+    defs, lenses = schema["$defs"], schema["properties"]["lenses"]
+    lenses["properties"] = {}
+    for name in lens_names():
+        options = lens_options(name).model_json_schema(
+            by_alias=True, ref_template=f"#/$defs/{name}.{{model}}"
+        )
+        defs |= {f"{name}.{model}": part for model, part in options.pop("$defs", {}).items()}
+        defs[f"{name}.Options"] = options
+        lenses["properties"][name] = {"$ref": f"#/$defs/{name}.Options"}
+    lenses["additionalProperties"] = False
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

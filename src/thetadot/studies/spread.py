@@ -12,6 +12,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path as FilePath
@@ -22,6 +23,8 @@ import numpy as np
 from thetadot.dynamics.executor import Executor
 from thetadot.dynamics.path import Path
 from thetadot.studies.errors import WritingError
+from thetadot.studies.lens_work import LensTask, Looked, look
+from thetadot.studies.lenses import Lens, adopt_lenses, own_lenses
 from thetadot.studies.series import Series, committed, follow
 
 _REPORT_SECONDS = 0.25
@@ -32,6 +35,7 @@ class _Office:
 
     def __init__(self, work: Any, titles: dict[str, str]):
         self.error: Exception | None = None
+        self._closed = False
         self._work = work
         self._titles = titles
         self._one_at_a_time = threading.Lock()
@@ -45,8 +49,10 @@ class _Office:
         return self._listener.address, self._key
 
     def close(self) -> None:
-        """Admit no further workers."""
+        """Admit no further workers and no further messages; one that is being acted on is waited for."""
         self._listener.close()
+        with self._one_at_a_time:
+            self._closed = True
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError, EOFError):
@@ -64,9 +70,13 @@ class _Office:
                 connection.send((ended, self._work.left()))
 
     def _act(self, name: str, kind: str, content: Any) -> None:
+        if self._closed:
+            return
         try:
             if kind == "commit" and self.error is None:
                 self._work.commit(name, content)
+            elif kind == "look" and self.error is None:
+                self._work.commit_lens(*content)
             elif kind == "report":
                 fraction, text = content
                 self._work.progress.advance(fraction, f"{self._titles[name]}: {text}")
@@ -74,25 +84,40 @@ class _Office:
             self.error = error
 
 
-def spread(work: Any, series: list[Series], workers: int) -> str:
-    """Run what is unfinished over processes; how the session ended."""
-    unfinished = [one for one in series if not work.finished(one)]
-    office = _Office(work, {one.name: one.title for one in unfinished})
+def spread(work: Any, pieces: Sequence[Series | LensTask], workers: int) -> str | None:
+    """Run what is unfinished over processes, the series before the lenses; why the session ended, None if everything
+    was run."""
     document, directory = work.study.to_yaml(), work.writer.directory.absolute()
+    for kind, function in ((Series, _follow_remotely), (LensTask, _look_remotely)):
+        waiting = [one for one in pieces if isinstance(one, kind) and not work.finished(one)]
+        if waiting and not _run_all(work, function, waiting, len(pieces), workers, (document, directory)):
+            return work.ended() or "interrupted"
+    return None
+
+
+def _run_all(
+    work: Any, function: Callable, waiting: Sequence[Any], total: int, workers: int, shared: tuple[Any, ...]
+) -> bool:
+    """Run pieces that do not depend on one another; whether all came to an end."""
+    office = _Office(work, {one.name: one.title for one in waiting})
+    starts = {one.name: work.starts[one.member] for one in waiting if isinstance(one, Series)}
     arguments = [
-        (office.address, document, directory, one, work.starts[one.member], work.commit_every)
-        for one in unfinished
+        (office.address, *shared, own_lenses(), one, starts.get(one.name), work.commit_every)
+        for one in waiting
     ]
-    done = len(series) - len(unfinished)
-    work.progress.begin(f"{workers} processes", done + 1, len(series))
+    done = total - len(waiting)
+    work.progress.begin(f"{workers} processes", min(done + 1, total), total)
+    ended = set()
     try:
-        for index, path in Executor(workers).run(_follow_remotely, arguments):
-            if path is not None:
-                work.progress.end(unfinished[index].title, path)
+        for index, words in Executor(workers).run(function, arguments):
+            if words is not None:
+                ended.add(index)
+                if words:
+                    work.progress.end(waiting[index].title, words)
                 done += 1
-                work.progress.begin(f"{workers} processes", min(done + 1, len(series)), len(series))
+                work.progress.begin(f"{workers} processes", min(done + 1, total), total)
     except BrokenProcessPool:
-        # Ctrl-C reaches workers too, and kills those that are still starting.
+        # Ctrl-C reaches workers too, and kills those that are still starting or that look through a lens.
         if not work.stop.requested:
             raise
     except Exception as error:
@@ -101,7 +126,8 @@ def spread(work: Any, series: list[Series], workers: int) -> str:
         office.close()
     if office.error is not None:
         raise office.error
-    return "done" if all(work.finished(one) for one in series) else work.ended() or "interrupted"
+    followed = (one for one in waiting if isinstance(one, Series))
+    return len(ended) == len(waiting) and all(work.finished(one) for one in followed)
 
 
 class _Remote:
@@ -125,6 +151,32 @@ class _Remote:
         """Hand a path to the office."""
         self._ask("commit", path)
 
+    def found(self, task: LensTask, looked: Looked) -> None:
+        """Hand what a lens found to the office."""
+        self._ask("look", (task, looked))
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        """While a lens looks: end this process if the session is interrupted or failed."""
+        over = threading.Event()
+
+        def watch() -> None:
+            while not over.wait(_REPORT_SECONDS):
+                try:
+                    self._ask("report", (None, "looking"))
+                except (WritingError, OSError, EOFError):
+                    os._exit(1)
+                if self._ended == "interrupted":
+                    os._exit(1)
+
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            over.set()
+            watcher.join()
+
     def report(self, fraction: float | None, text: str) -> None:
         """Tell the office, and stop if it says so."""
         if time.perf_counter() - self._last > _REPORT_SECONDS:
@@ -145,19 +197,44 @@ def _follow_remotely(
     address: tuple[Any, bytes],
     document: str,
     directory: FilePath,
+    lenses: Mapping[str, Lens],
     series: Series,
     theta0: np.ndarray,
     commit_every: float,
-) -> Path | None:
-    """Follow a series in a worker."""
+) -> str | None:
+    """Follow a series in a worker; how it stands, None if nothing of it is computed."""
     _prepare()
+    adopt_lenses(lenses)
     with Client(address[0], authkey=address[1]) as connection:
         session = _Remote(connection, series.name)
         if session.ended() is not None:
             return None
         study = _study(document)
         path, observe = committed(directory, series), study.spec.observed
-        return follow(study.problem, theta0, series, observe, path, commit_every, session)
+        path = follow(study.problem, theta0, series, observe, path, commit_every, session)
+        return None if path is None else f"{path.outcome.name}, {path.reason}"
+
+
+def _look_remotely(
+    address: tuple[Any, bytes],
+    document: str,
+    directory: FilePath,
+    lenses: Mapping[str, Lens],
+    task: LensTask,
+    *_: Any,
+) -> str | None:
+    """Run a lens in a worker; "" if it did (the office tells of it), None if the session ended before."""
+    _prepare()
+    adopt_lenses(lenses)
+    with Client(address[0], authkey=address[1]) as connection:
+        session = _Remote(connection, task.name)
+        if session.ended() is not None:
+            return None
+        study = _study(document)
+        with session.watching():
+            looked = look(study.problem, directory, task, study.spec)
+        session.found(task, looked)
+        return ""
 
 
 @functools.cache

@@ -12,14 +12,16 @@ import dataclasses
 import datetime
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
 from thetadot.dynamics.path import Path
-from thetadot.studies.arrays import array_metadata, changes, checksum, group_metadata, record_of
-from thetadot.studies.durable import append_line, make_directory, replace_file, sync_directory
+from thetadot.studies.arrays import Column, array_metadata, changes, checksum, group_metadata, record_of
+from thetadot.studies.durable import append_line, make_directory, refusal, replace_file, sync_directory
 from thetadot.studies.errors import StoreError, WritingError
+from thetadot.studies.lens_records import DONE, LensRecord
 from thetadot.studies.lock import LOCK_FILE, writing
 from thetadot.studies.manifest import MANIFEST_FILE, Manifest, SeriesRecord, read_manifest, write_manifest
 from thetadot.studies.records import columns, pack_state
@@ -53,7 +55,7 @@ class RunWriter:
         records, waiting, touched = {}, {}, set()
         group = self.directory / DATA / series
         stem = f"{series.replace('/', '-')}-{number}"
-        self._make_groups(series, path)
+        self._make_groups(series, self._series_attributes(series, None))
         for name, column in table.items():
             before = None if old is None else old.arrays.get(name)
             record = records[name] = record_of(column.values)
@@ -86,11 +88,43 @@ class RunWriter:
         rows, last = len(path.ts), float(path.ts[-1]) if len(path.ts) else None
         self.log("committed", series=series, rows=rows, time=last, outcome=path.outcome.name)
 
-    def restart(self, series: str) -> None:
-        """Forget a series, so that it is computed again from its start."""
-        self._replace_manifest(self.manifest.with_series(series, None))
+    def commit_lens(self, name: str, record: LensRecord, table: Mapping[str, Column]) -> None:
+        """Commit what a lens found; nothing of it may be committed before.
+
+        Raises:
+            WritingError: the file system refused; the last commit stands.
+        """
+        group = self.directory / DATA / name
+        try:
+            shutil.rmtree(group, ignore_errors=False)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise refusal(group, error) from error
+        if record.status == DONE:
+            self._make_groups(name, record.group_attributes)
+        for variable, column in table.items():
+            array = record.variables[variable].array
+            make_directory(group / variable)
+            replace_file(group / variable / "zarr.json", array_metadata(column, array))
+            touched = {group / variable}
+            for change in changes(column.values, array, None):
+                file = group / variable / array.chunk_key(change.index)
+                make_directory(file.parent)
+                replace_file(file, change.content)
+                touched.add(file.parent)
+            for directory in touched:
+                sync_directory(directory)
+        self._replace_manifest(self.manifest.with_lens(name, record))
+        self.log("lens", lens=name, status=record.status, words=record.words, notes=list(record.notes))
+
+    def restart(self, name: str) -> None:
+        """Forget a series or what a lens found, so that it is computed again from its start."""
+        lens = name in self.manifest.lenses
+        changed = self.manifest.with_lens(name, None) if lens else self.manifest.with_series(name, None)
+        self._replace_manifest(changed)
         self._settle()
-        self.log("restarted", series=series)
+        self.log("restarted", series=name)
 
     def note_error(self, message: str | None) -> None:
         """Record in the manifest how the session ended; None clears it."""
@@ -111,16 +145,15 @@ class RunWriter:
         write_manifest(self.directory, manifest)
         self.manifest = manifest
 
-    def _make_groups(self, series: str, path: Path) -> None:
-        parts = series.split("/")
+    def _make_groups(self, name: str, attributes: Mapping[str, Any]) -> None:
+        parts = name.split("/")
         for depth in range(1, len(parts) + 1):
             group = self.directory / DATA / "/".join(parts[:depth])
             file = group / "zarr.json"
             if file.exists():
                 continue
             make_directory(group)
-            attributes = {} if depth < len(parts) else self._series_attributes(series, None)
-            replace_file(file, group_metadata(attributes))
+            replace_file(file, group_metadata(attributes if depth == len(parts) else {}))
             sync_directory(group)
 
     def _series_attributes(self, series: str, record: SeriesRecord | None) -> dict[str, Any]:

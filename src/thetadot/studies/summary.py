@@ -1,5 +1,6 @@
 """A run as a table for the terminal and as plain data for machines."""
 
+import dataclasses
 import html
 import math
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import thetadot
 from thetadot.dynamics.accuracy import Accuracy
 from thetadot.dynamics.wording import duration, number
+from thetadot.studies.lens_reading import LensSummary
 from thetadot.studies.run import MemberSummary, Run
 
 
@@ -16,7 +18,8 @@ def as_data(run: Run) -> dict[str, Any]:
     members = []
     for member in run.members:
         main, *compared = [_line(line) for line in lines if line.member == member]
-        members.append({**main, "compare": compared})
+        found = [_lens(line) for line in run.lenses() if line.member == member]
+        members.append({**main, "compare": compared, "lenses": found})
     manifest = run.manifest
     return {
         "name": run.name,
@@ -58,6 +61,24 @@ def _line(line: MemberSummary) -> dict[str, Any]:
         "gradients": line.gradients,
         "seconds": line.seconds,
     }
+
+
+def _lens(line: LensSummary) -> dict[str, Any]:
+    return {**dataclasses.asdict(line), "notes": list(line.notes)}
+
+
+def lens_lines(run: Run) -> list[str]:
+    """One line per lens and path; members that say the same share one."""
+    told: dict[tuple[str, str], list[str]] = {}
+    for line in run.lenses():
+        who, _, words = str(line).partition(": ")
+        lens, _, path = who.partition(", ")
+        told.setdefault((lens, words), []).append(path)
+    return [f"{lens}, {_listed(paths)}: {words}" for (lens, words), paths in told.items()]
+
+
+def _listed(paths: list[str]) -> str:
+    return paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
 
 
 def _finite(value: float | None) -> float | None:
@@ -141,5 +162,7 @@ def closing_words(run: Run, how: str, seconds: float) -> str:
         return f"already done: {run.directory} (nothing was computed again)"
     if how == "done":
         return f"done in {took}: {run.directory}, by thetadot {thetadot.__version__}"
+    if how == "failed":
+        return f"ended after {took}, a lens failed; the same command tries it again: {run.directory}"
     why = "the budget is spent" if how == "budget" else "interrupted"
     return f"stopped after {took}, {why}; the same command resumes it: {run.directory}"

@@ -16,6 +16,7 @@ from zarr.storage import LocalStore, WrapperStore
 
 from thetadot.studies.arrays import ArrayRecord
 from thetadot.studies.errors import DamagedChunkError
+from thetadot.studies.lens_records import DONE, LensRecord
 from thetadot.studies.manifest import Manifest, SeriesRecord, plain
 
 DATA = "data.zarr"
@@ -33,9 +34,8 @@ def damage(directory: Path, manifest: Manifest, array: str, record: ArrayRecord,
     """What is wrong with a committed chunk, in words that name it; None if nothing is."""
     key = f"{array}/{record.chunk_key(index)}"
     first = index * record.chunk_rows
-    name = (
-        f"{directory / DATA / key} (rows {first}–{first + record.chunk_rows_committed(index) - 1} of {array})"
-    )
+    rows = f"rows {first}–{first + record.chunk_rows_committed(index) - 1} of "
+    name = f"{directory / DATA / key} ({'' if record.scalar else rows}{array})"
     try:
         content = chunk_file(directory, manifest, key).read_bytes()
     except FileNotFoundError:
@@ -43,6 +43,16 @@ def damage(directory: Path, manifest: Manifest, array: str, record: ArrayRecord,
     except OSError as error:
         return f"{name} cannot be read ({error.strerror})"
     return None if record.decode(content, index) is not None else f"{name} is damaged: its checksum differs"
+
+
+def damages(directory: Path, manifest: Manifest, group: str) -> list[str]:
+    """Every chunk of a committed series or lens that is missing or changed, named."""
+    return [
+        wrong
+        for array, columns in manifest.committed[group].arrays.items()
+        for index in range(len(columns.checksums))
+        if (wrong := damage(directory, manifest, f"{group}/{array}", columns, index))
+    ]
 
 
 def series_attributes(record: SeriesRecord) -> dict[str, Any]:
@@ -74,15 +84,17 @@ class CommittedStore(WrapperStore[LocalStore]):
         super().__init__(store)
         self._directory = directory
         self._manifest = manifest
-        self._series: Mapping[str, SeriesRecord] = {
-            name: record for name, record in manifest.series.items() if record is not None
+        self._series: Mapping[str, SeriesRecord | LensRecord] = {
+            name: record
+            for name, record in manifest.committed.items()
+            if isinstance(record, SeriesRecord) or record.status == DONE
         }
 
     def _with_store(self, store: LocalStore) -> "CommittedStore":
         return CommittedStore(store, self._directory, self._manifest)
 
     def _split(self, key: str) -> tuple[str, str, str]:
-        """Series, array and rest of a key; series "" if the key is above all series."""
+        """Series (or lens), array and rest of a key; series "" if the key is above all of them."""
         for name in self._series:
             if key.startswith(f"{name}/"):
                 array, _, rest = key[len(name) + 1 :].partition("/")
@@ -98,18 +110,17 @@ class CommittedStore(WrapperStore[LocalStore]):
             return await self._store.get(key, prototype, byte_range)
         record = self._series[series]
         if array == "zarr.json":
-            return self._patched(
-                await self._store.get(key, prototype), prototype, attributes=series_attributes(record)
-            )
+            lens = isinstance(record, LensRecord)
+            attributes = record.group_attributes if lens else series_attributes(record)
+            return self._patched(await self._store.get(key, prototype), prototype, attributes=attributes)
         if array not in record.arrays:
             return None
         columns = record.arrays[array]
         if rest == "zarr.json":
-            shape = [columns.rows, *columns.tail]
-            return self._patched(await self._store.get(key, prototype), prototype, shape=shape)
-        if not rest.startswith("c/"):
+            return self._patched(await self._store.get(key, prototype), prototype, shape=columns.shape)
+        if rest.split("/")[0] != "c":
             return None
-        index = int(rest.split("/")[1])
+        index = 0 if columns.scalar else int(rest.split("/")[1])
         if index >= len(columns.checksums):
             return None
         wrong = damage(self._directory, self._manifest, f"{series}/{array}", columns, index)
