@@ -136,13 +136,13 @@ def radial() -> None:
     field = jax.jit(reduction.flow.field)
     ours = best(lambda: field(state, law))
     angles = np.asarray(state[32:])
-    series = np.asarray(law.polynomials(jnp.asarray(angles))[0])
+    waves = np.asarray(law.waves(jnp.asarray(angles))[0])
     exact = averaged_kernel(20, 5, angles, angles, 80)
     rows = [
         (
             "series, 20 degrees",
             1e3 * ours,
-            float(np.abs((series.T * np.asarray(law.series.eigenvalues)) @ series - exact).max()),
+            float(np.abs(waves.T @ np.asarray(law.kernel) @ waves - exact).max()),
         )
     ]
     for nodes in (8, 16, 32):

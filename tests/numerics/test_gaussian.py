@@ -45,6 +45,20 @@ def test_the_field_is_the_kernel_and_its_gradient_whatever_the_blocks(slope):
         np.testing.assert_allclose(gradient[:, axis], (ends[0] - ends[1]) / (2 * step), atol=2e-9)
 
 
+def test_neurons_that_act_on_themselves_have_the_same_field_whether_pairs_serve_twice_or_not():
+    rows = jnp.asarray(pairs(37)[0]).at[5].set(0.0).at[20].set(-2.0 * jnp.asarray(pairs(37)[0])[3])
+    weights = jnp.asarray(np.random.default_rng(1).normal(size=37))
+    ways = {
+        "pairs": lambda u: relu_field(u, u, weights, slope=0.2, block=8),
+        "all": lambda u: relu_field(u, u + 0.0, weights, slope=0.2, block=64),
+    }
+    moved = jnp.asarray(pairs(37)[1])
+    found = {name: jax.jvp(way, (rows,), (moved,)) for name, way in ways.items()}
+    for one, other in zip(jax.tree.leaves(found["pairs"]), jax.tree.leaves(found["all"]), strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-13)
+        assert bool(jnp.all(jnp.isfinite(one)))
+
+
 def test_parallel_antiparallel_and_orthogonal_pairs_have_their_closed_values():
     u = np.random.default_rng(2).normal(size=(20, 3))
     across = np.cross(u, np.roll(u, 1, axis=0))
@@ -110,7 +124,7 @@ def test_second_derivatives_of_the_field_equal_differences_of_the_gradient():
     np.testing.assert_allclose(found, (ends[0] - ends[1]) / (2 * step), atol=1e-8)
 
 
-@pytest.mark.parametrize("k", [1, 2, 3, 5, 10])
+@pytest.mark.parametrize("k", [1, 2, 5, *(pytest.param(k, marks=pytest.mark.slow) for k in (3, 10))])
 def test_the_norm_moment_is_the_hypergeometric_function_with_its_gradient(k):
     d, rng = 12, np.random.default_rng(k)
     basis = np.linalg.qr(rng.normal(size=(d, d)))[0]
@@ -218,7 +232,10 @@ SMOOTH = {
 }
 
 
-@pytest.mark.parametrize("name", SMOOTH)
+@pytest.mark.parametrize(
+    "name",
+    ["tanh", "gelu", *(pytest.param(name, marks=pytest.mark.slow) for name in ("softplus", "sigmoid"))],
+)
 def test_the_series_errs_by_no_more_than_its_bound(name):
     sigma = SMOOTH[name]
     points, weights = dense_plane(step=0.02)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import thetadot as td
+from tests.symmetry.risks import absolute_values, relu_risk
 from thetadot import symmetry
 
 SWAP = np.eye(5)[[1, 0, 2, 3, 4]]
@@ -14,19 +15,8 @@ TURN = np.array([[0.0, -1.0], [1.0, 0.0]])
 TIGHT = {"accuracy": 1e-8, "progress": False}
 
 
-def relu_risk(target, dimension, width):
-    """ReLU neurons in mean-field scaling, x ~ N(0, I)."""
-    network = td.two_layer(dimension, width, "relu", scaling="mean_field")
-    return td.PopulationRisk(network, target, td.GaussianInputs(dimension))
-
-
 def rotation(angle):
     return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-
-
-def absolute_values():
-    """|x₁| + |x₂| as four neurons."""
-    return td.TeacherTarget(np.ones(4), np.concatenate([np.eye(5)[:2], -np.eye(5)[:2]]))
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +26,8 @@ def order_eight():
     half = symmetry.sample_particles(jax.random.key(0), 4, 5)
     problem = relu_risk(absolute_values(), 5, 32)
     start = symmetry.to_theta(problem, symmetry.symmetrize(half, group))
-    path = td.flow(problem, start, until=td.Until(time=10.0), saves=[2.0, 10.0], **TIGHT)
+    options = TIGHT | {"accuracy": 1e-10}
+    path = td.flow(problem, start, until=td.Until(time=10.0), saves=[2.0, 10.0], **options)
     return problem, group, half, path
 
 
@@ -86,23 +77,35 @@ def test_symmetries_are_kept_to_rounding(order_eight):
 
 
 def test_a_change_of_sign_is_kept_to_rounding():
+    """|x₁ + x₂| − |x₁ − x₂| changes its sign with x₁."""
     group = symmetry.generate_group([FLIP], [-1.0])
     cloud = symmetry.symmetrize(symmetry.sample_particles(jax.random.key(1), 16, 5), group)
-    problem = relu_risk(td.ProductTarget(0, 1), 5, 32)
+    rows = np.array([[1.0, 1, 0, 0, 0], [1.0, -1, 0, 0, 0]])
+    problem = relu_risk(td.TeacherTarget([1.0, -1, 1, -1], np.concatenate([rows, -rows])), 5, 32)
     path = td.flow(
         problem, symmetry.to_theta(problem, cloud), until=td.Until(time=10.0), saves=[10.0], **TIGHT
     )
-    assert (
-        symmetry.orbit_residual(symmetry.to_particles(problem, jnp.asarray(path.thetas[-1])), group) < 1e-12
-    )
+    end = symmetry.to_particles(problem, jnp.asarray(path.thetas[-1]))
+    assert symmetry.orbit_residual(end, group) < 1e-12
     check = symmetry.check_symmetry(problem, FLIP, theta=path.thetas[-1])
     assert check.holds
     assert check.sign == -1.0
     assert check.initial_residual < 1e-12
 
 
-def not_orthogonal(deviation):
-    """Problem, T and the path's largest block residual for T = Σ^½O₉₀Σ^{−½}, Σ = diag(1, deviation²)."""
+@pytest.mark.slow
+def test_groups_are_kept_to_rounding_by_wide_networks_for_long():
+    group = symmetry.generate_group([SWAP, FLIP])
+    problem = relu_risk(absolute_values(), 5, 128)
+    cloud = symmetry.symmetrize(symmetry.sample_particles(jax.random.key(0), 16, 5), group)
+    start, times = symmetry.to_theta(problem, cloud), [2.0, 10.0, 40.0]
+    path = td.flow(problem, start, until=td.Until(time=40.0), saves=times, **TIGHT)
+    for theta in path.thetas:
+        assert symmetry.orbit_residual(symmetry.to_particles(problem, jnp.asarray(theta)), group) < 1e-12
+
+
+def oblique(deviation):
+    """Problem and T = Σ^½O₉₀Σ^{−½}, Σ = diag(1, deviation²)."""
     root = np.diag([1.0, deviation])
     t = root @ TURN @ np.linalg.inv(root)
     powers = [np.linalg.matrix_power(t, j) for j in range(4)]
@@ -110,6 +113,13 @@ def not_orthogonal(deviation):
     problem = td.PopulationRisk(
         td.two_layer(2, 16, "relu", scaling="mean_field"), target, td.GaussianInputs(2, root @ root)
     )
+    return problem, t
+
+
+def not_orthogonal(deviation):
+    """Problem, T and the largest block residual of a path that starts invariant under T."""
+    problem, t = oblique(deviation)
+    powers = [np.linalg.matrix_power(t, j) for j in range(4)]
     draws = symmetry.sample_particles(jax.random.key(3), 4, 2)
     incoming = jnp.concatenate([draws.incoming @ jnp.asarray(p) for p in powers])
     cloud = symmetry.Particles(jnp.tile(draws.outgoing, 4), incoming)
@@ -120,6 +130,15 @@ def not_orthogonal(deviation):
     return problem, t, max(gaps)
 
 
+def test_a_map_that_is_not_orthogonal_is_no_symmetry_though_inputs_and_target_have_it():
+    problem, t = oblique(2.0)
+    check = symmetry.check_symmetry(problem, t)
+    assert not check.holds
+    assert check.orthogonality_residual > 1
+    assert max(check.input_residual, check.target_residual) < 1e-12
+
+
+@pytest.mark.slow
 def test_without_orthogonality_the_invariance_is_lost_and_the_check_says_why():
     problem, t, broken = not_orthogonal(2.0)
     assert broken > 0.1
@@ -137,12 +156,13 @@ def test_one_neuron_per_orbit_moves_as_the_whole_network(order_eight):
     reduced = symmetry.orbit_reduction(problem, group, half)
     found = reduced.solve([2.0, 10.0], accuracy=1e-10)
     for state, theta, loss, risk in zip(found.thetas, path.thetas, path.losses, found.losses, strict=True):
-        np.testing.assert_allclose(reduced.theta(jnp.asarray(state)), theta, atol=1e-8)
+        np.testing.assert_allclose(reduced.theta(jnp.asarray(state)), theta, atol=1e-9)
         assert risk == pytest.approx(loss, abs=1e-9)
     with pytest.raises(symmetry.ParticleError, match="make 24"):
         symmetry.orbit_reduction(problem, group, symmetry.sample_particles(jax.random.key(0), 3, 5))
 
 
+@pytest.mark.slow
 def test_orbits_of_a_network_on_samples_use_its_own_gradient():
     x = np.random.default_rng(0).normal(size=(30, 2))
     x, y = np.concatenate([x, -x]), np.concatenate([x[:, 0], -x[:, 0]])
@@ -160,7 +180,7 @@ def test_orbits_of_a_network_on_samples_use_its_own_gradient():
 
 
 def test_cone_coordinates_move_as_the_network_and_keep_balance():
-    problem = relu_risk(td.ProductTarget(0, 1), 5, 12)
+    problem = relu_risk(absolute_values(), 5, 32)
     theta = problem.init(jax.random.key(2))
     path = td.flow(problem, theta, until=td.Until(time=10.0), saves=[10.0], **TIGHT)
     reduced = symmetry.cone_reduction(problem, theta)
@@ -170,7 +190,7 @@ def test_cone_coordinates_move_as_the_network_and_keep_balance():
     end = symmetry.to_particles(problem, jnp.asarray(path.thetas[-1]))
     assert float(jnp.max(jnp.abs(end.outgoing**2 - jnp.sum(end.incoming**2, axis=1)))) < 1e-7
     with pytest.raises(symmetry.HypothesisError, match="relative difference"):
-        symmetry.cone_reduction(problem, theta * jnp.where(jnp.arange(72) < 60, 2.0, 1.0))
+        symmetry.cone_reduction(problem, theta * jnp.where(jnp.arange(192) < 160, 2.0, 1.0))
 
 
 def test_random_clouds_are_what_their_scheme_says():

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from thetadot.dynamics import chatter, engine, guards
+from thetadot.dynamics import chatter, engine, guards, vanishing
 from thetadot.dynamics.accuracy import Stats
 from thetadot.dynamics.carry import Carry, Rows, Settings
 from thetadot.dynamics.clock import Clock
@@ -309,7 +309,11 @@ def _record_events(task: Task, record: Record) -> bool:
         for name in record.columns:
             if not name.startswith("dense."):
                 record.columns[name] = [record.rows(name)[keep]]
-    record.end(Outcome.EVENT, f"event {found[-1].name!r} at t = {float(terminal.time):.9g}")
+    where, gone = f"t = {float(terminal.time):.9g}", vanishing.lost(found[-1].name, task.problem, terminal.y)
+    if gone is None:
+        record.end(Outcome.EVENT, f"event {found[-1].name!r} at {where}")
+    else:
+        record.end(Outcome.STALLED, f"{where}: {gone}")
     return True
 
 

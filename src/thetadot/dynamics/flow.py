@@ -16,6 +16,7 @@ from thetadot.dynamics.path import Path
 from thetadot.dynamics.prepare import FlowArgumentError, Wishes, make_task
 from thetadot.dynamics.right_sides import StateError, TrainingSide, flat_state
 from thetadot.dynamics.until import Until
+from thetadot.dynamics.vanishing import neuron_events
 from thetadot.problems import PopulationRisk, Problem
 
 NORMALISATION = "loss: mean over samples, with ½ in the squared loss; time in its units"
@@ -93,7 +94,7 @@ def flow(
         noise = jax.random.normal(jax.random.key(0), y0.shape)
         y0 = y0 + perturb * np.linalg.norm(y0) * noise / np.linalg.norm(noise)
     observables = resolve_observables(observe, problem)
-    watched = resolve_events(events)
+    watched = (*resolve_events(events), *neuron_events(problem))
     check_observables(observables, y0, problem)
     wishes = Wishes(until, accuracy, rtol, atol, solver, saves, certify, polish, dense=False)
     task = make_task(

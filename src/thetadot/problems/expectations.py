@@ -65,7 +65,8 @@ def closed_field(
 ) -> tuple[Float[Array, " m"], Float[Array, "m d"]]:
     """Σ_j weights_j E[σ(u_i·x)σ(v_j·x)] and its gradient in u_i, in one pass."""
     slope = slope_of(activation)
-    white_u, white_v = inputs.whiten(u), inputs.whiten(v)
+    white_u = inputs.whiten(u)
+    white_v = white_u if v is u else inputs.whiten(v)
     if slope is not None:
         scale = inputs.homogeneous_scale(2)
         value, gradient = gaussian.relu_field(white_u, white_v, weights, slope=slope)

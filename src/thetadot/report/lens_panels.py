@@ -19,9 +19,10 @@ from thetadot.report.series import member_names, rule_names
 DRAWN_BY = {
     "stability": "stability_panels",
     "conservation": "conservation_panels",
+    "symmetry": "symmetry_panels",
 }
 """{lens: module of this package with a function of the same name, found → panels}; other lenses are drawn from the
-names, dimensions and units in their Datasets."""
+names, dimensions and units in their Datasets. A function `<lens>_table` there makes a table."""
 
 _MOST_PLAIN = 8
 
@@ -37,6 +38,7 @@ class Section:
         absent: why there is no result, and for whom.
         notes: warnings that it gave.
         panels: its figures.
+        table: heads, rows and label of its table, or None.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Section:
     absent: tuple[str, ...]
     notes: tuple[str, ...]
     panels: tuple[Panel, ...]
+    table: tuple[list[str], list[list[Cell]], str] | None = None
 
     @property
     def title(self) -> str:
@@ -67,6 +70,7 @@ def lens_sections(found: Sequence[Found], most: int = 12) -> list[Section]:
                 tuple(_absences(mine)),
                 tuple(dict.fromkeys(note for one in mine for note in one.notes)),
                 tuple(_panels(name, results)),
+                _table(name, results),
             )
         )
     return sections
@@ -93,6 +97,13 @@ def _panels(name: str, found: Sequence[Found]) -> Iterator[Panel]:
     for panel in make(found):
         if not panel.chart.empty:
             yield dataclasses.replace(panel, name=f"lens-{_word(name)}-{panel.name}")
+
+
+def _table(name: str, found: Sequence[Found]) -> tuple[list[str], list[list[Cell]], str] | None:
+    if name not in DRAWN_BY:
+        return None
+    make = getattr(importlib.import_module(f"thetadot.report.{DRAWN_BY[name]}"), f"{name}_table", None)
+    return None if make is None else make(found)
 
 
 def _word(text: str) -> str:

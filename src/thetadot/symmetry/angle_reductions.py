@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 
 from thetadot.dynamics import Flow, Path
 from thetadot.numerics.gaussian import relu_field, zonal_coefficients
+from thetadot.numerics.gaussian.harmonics import multiple_angles
 from thetadot.numerics.gaussian.moments import (
     half_line_rule,
     norm_bend,
@@ -27,7 +28,7 @@ from thetadot.symmetry.alignment import Alignment, weighted_angles
 from thetadot.symmetry.errors import ParticleError
 from thetadot.symmetry.particles import Particles
 from thetadot.symmetry.reduction import Reduction
-from thetadot.symmetry.zonal_series import ZonalSeries, gauss_rule
+from thetadot.symmetry.zonal_series import averaged_kernel, cosine_coefficients, gauss_rule
 
 
 class _NormPull(eqx.Module):
@@ -35,19 +36,19 @@ class _NormPull(eqx.Module):
 
     k: int = eqx.field(static=True)
 
-    def __call__(self, angles: Array, values: Array, slopes: Array) -> tuple[Array, Array]:
+    def __call__(self, angles: Array, waves: Array, slopes: Array) -> tuple[Array, Array]:
         sine, scale = jnp.sin(angles), norm_scale(self.k) / np.pi
         bend = norm_bend(self.k, sine**2)
         return scale * norm_profile(self.k, sine**2), scale * bend * sine * jnp.cos(angles)
 
 
 class _SeriesPull(eqx.Module):
-    """T(θ) = Σ_l t_lp_l(θ)."""
+    """T(θ) as a cosine series."""
 
     terms: Array
 
-    def __call__(self, angles: Array, values: Array, slopes: Array) -> tuple[Array, Array]:
-        return self.terms @ values, self.terms @ slopes
+    def __call__(self, angles: Array, waves: Array, slopes: Array) -> tuple[Array, Array]:
+        return self.terms @ waves, self.terms @ slopes
 
 
 class _RidgePull(eqx.Module):
@@ -55,21 +56,21 @@ class _RidgePull(eqx.Module):
 
     function: Callable = eqx.field(static=True)
 
-    def __call__(self, angles: Array, values: Array, slopes: Array) -> tuple[Array, Array]:
+    def __call__(self, angles: Array, waves: Array, slopes: Array) -> tuple[Array, Array]:
         cosine, sine = jnp.cos(angles), jnp.abs(jnp.sin(angles))
         mean, bend = ridge_parts(self.function, cosine, sine)
         return cosine * mean + sine**2 * bend, sine * (cosine * bend - mean)
 
 
 class _Law(eqx.Module):
-    """What the field needs."""
+    """What the field needs: K̄ = Σ_jk kernel_jk cos(jrθ)cos(krθ′) with r = `rate`, and T."""
 
-    series: ZonalSeries
+    kernel: Array
     pull: Any
     signs: Array
     weights: Array
     power: Array
-    doubled: bool = eqx.field(static=True)  # polynomials in cos2θ, not in cosθ
+    rate: int = eqx.field(static=True)  # 2: θ ∈ [0, π/2] to a subspace; 1: θ ∈ [0, π] to a direction
 
     def parts(self, state: Array) -> tuple[Array, Array, Array]:
         """Angles, masses w_ic_i, and signed masses."""
@@ -77,26 +78,27 @@ class _Law(eqx.Module):
         masses = self.weights * jnp.exp(state[:count])
         return state[count:], masses, self.signs * masses
 
-    def polynomials(self, angles: Array) -> tuple[Array, Array]:
-        """p_l(θ) and dp_l/dθ."""
-        rate = 2.0 if self.doubled else 1.0
-        values, slopes = self.series.polynomials(jnp.cos(rate * angles))
-        return values, slopes * (-rate * jnp.sin(rate * angles))[None, :]
+    def waves(self, angles: Array) -> tuple[Array, Array]:
+        """cos(jrθ) (n, m), and their slopes in θ."""
+        count = self.kernel.shape[0]
+        cosines, sines = multiple_angles(jnp.cos(self.rate * angles), jnp.sin(self.rate * angles), count)
+        return cosines, (-float(self.rate) * jnp.arange(count, dtype=float))[:, None] * sines
 
 
 def _field(state: Array, law: _Law) -> Array:
     angles, _, charge = law.parts(state)
-    values, slopes = law.polynomials(angles)
-    pull, bend = law.pull(angles, values, slopes)
-    terms = law.series.eigenvalues * (values @ charge)
-    return jnp.concatenate([2.0 * law.signs * (pull - terms @ values), law.signs * (bend - terms @ slopes)])
+    waves, slopes = law.waves(angles)
+    pull, bend = law.pull(angles, waves, slopes)
+    drive = law.kernel @ (waves @ charge)
+    return jnp.concatenate([2.0 * law.signs * (pull - drive @ waves), law.signs * (bend - drive @ slopes)])
 
 
 def _risk(state: Array, law: _Law) -> Array:
     angles, _, charge = law.parts(state)
-    values, slopes = law.polynomials(angles)
-    pull, _ = law.pull(angles, values, slopes)
-    return 0.5 * (law.power - 2.0 * (charge @ pull) + law.series.eigenvalues @ (values @ charge) ** 2)
+    waves, slopes = law.waves(angles)
+    pull, _ = law.pull(angles, waves, slopes)
+    moments = waves @ charge
+    return 0.5 * (law.power - 2.0 * (charge @ pull) + moments @ (law.kernel @ moments))
 
 
 def _angles(state: Array, law: _Law) -> Array:
@@ -204,17 +206,17 @@ class AngleReduction(Reduction):
         """
         law: _Law = self.flow.args
         angles, _, charge = law.parts(jnp.asarray(state))
-        moments = law.polynomials(angles)[0] @ charge
+        moments = law.waves(angles)[0] @ charge
         weights = particles.outgoing / particles.width
         axes = jnp.eye(particles.dimension)[:, : self._seen] if basis is None else jnp.asarray(basis)
         inside = particles.incoming @ axes
         across = particles.incoming - inside @ axes.T
-        along = jnp.sqrt(jnp.sum(inside**2, axis=1)) if law.doubled else inside[:, 0]
+        along = jnp.sqrt(jnp.sum(inside**2, axis=1)) if law.rate == 2 else inside[:, 0]
         other = jnp.arctan2(jnp.sqrt(jnp.sum(across**2, axis=1)), along)
         lengths = jnp.sqrt(jnp.sum(particles.incoming**2, axis=1))
-        theirs = law.polynomials(other)[0] @ (weights * lengths)
+        theirs = law.waves(other)[0] @ (weights * lengths)
         own = weights @ relu_field(particles.incoming, particles.incoming, weights)[0]
-        return float(law.series.eigenvalues @ (moments**2 - 2 * moments * theirs) + own)
+        return float(moments @ (law.kernel @ (moments - 2.0 * theirs)) + own)
 
     @property
     @abc.abstractmethod
@@ -287,16 +289,16 @@ def radial_reduction(
         raise ParticleError(f"the subspace has dimension {k}, expected 1 ≤ k ≤ {d - 1}")
     alpha, beta = (d - k) / 2 - 1, k / 2 - 1
     sigma = zonal_coefficients(d, 2 * np.arange(degrees))
-    series = ZonalSeries.of(d * sigma**2, alpha, beta)
     if isinstance(profile, str):
         if profile != "norm":
             raise ParticleError(f'profile is {profile!r}, expected "norm" or a function')
         pull, power = _NormPull(k), float(k)
     else:
-        pull, power = _profile_pull(profile, series, sigma, d, k)
+        pull, power = _profile_pull(profile, sigma, d, k)
     rule = gauss_rule(nodes, alpha, beta)
     state, signs, weights = _doubled(rule, 0.5 * np.arccos(rule[0]))
-    law = _Law(series, pull, jnp.asarray(signs), jnp.asarray(weights), jnp.asarray(power), True)
+    kernel = jnp.asarray(averaged_kernel(d * sigma**2, alpha, beta))
+    law = _Law(kernel, pull, jnp.asarray(signs), jnp.asarray(weights), jnp.asarray(power), rate=2)
     return RadialReduction(
         Flow(_field, law), jnp.asarray(state), dict(_RADIAL),
         f"infinite width, target of the length of {k} of {d} coordinates ({nodes} nodes, {degrees} degrees)",
@@ -305,16 +307,16 @@ def radial_reduction(
     )  # fmt: skip
 
 
-def _profile_pull(
-    profile: Callable, series: ZonalSeries, sigma: np.ndarray, d: int, k: int
-) -> tuple[_SeriesPull, float]:
+def _profile_pull(profile: Callable, sigma: np.ndarray, d: int, k: int) -> tuple[_SeriesPull, float]:
     """t_l = σ_{2l}E_θ[p_l E_r[r h(r cosθ)]] with r ~ χ_d, and E f*²."""
-    x, w = gauss_rule(200, (d - k) / 2 - 1, k / 2 - 1)
+    alpha, beta, degrees = (d - k) / 2 - 1, k / 2 - 1, len(sigma)
+    x, w = gauss_rule(200, alpha, beta)
     cosines = np.sqrt(0.5 * (1 + x))
     r, r_weights = _chi_rule(d)
     inner = np.asarray(profile(jnp.asarray(np.outer(r, cosines))))
-    values, _ = series.polynomials(jnp.asarray(x))
-    terms = sigma * (np.asarray(values) @ (w * ((r_weights * r) @ inner)))
+    table = cosine_coefficients(degrees, alpha, beta)
+    values = table @ np.cos(np.outer(np.arange(degrees), np.arccos(x)))
+    terms = (sigma * (values @ (w * ((r_weights * r) @ inner)))) @ table
     rho, rho_weights = _chi_rule(k)
     return _SeriesPull(jnp.asarray(terms)), float(rho_weights @ np.asarray(profile(jnp.asarray(rho))) ** 2)
 
@@ -342,22 +344,21 @@ def ridge_reduction(
 
     Example:
         >>> import jax
-        >>> path = ridge_reduction(10, jax.nn.relu, nodes=8).solve([0.0, 1.0])
-        >>> path.losses.round(6).tolist()
-        [0.25, 0.145036]
+        >>> reduction = ridge_reduction(10, jax.nn.relu, nodes=8)
+        >>> f"{reduction.observables['risk'](reduction.state0, reduction.flow.args):.3f}"
+        '0.250'
     """
     d = dimension
     _require_counts(dimension=d, nodes=nodes, degrees=degrees)
     half = (d - 3) / 2
     l = np.arange(2 * degrees - 3)  # noqa: E741
-    series = ZonalSeries.of(d * zonal_coefficients(d, l) ** 2, half, half)
+    kernel = averaged_kernel(d * zonal_coefficients(d, l) ** 2, half, half)
     rule = gauss_rule(nodes, half, half)
     state, signs, weights = _doubled(rule, np.arccos(rule[0]))
     z, w = half_line_rule()
     power = float(w @ np.asarray(function(jnp.asarray(z))) ** 2)
-    law = _Law(
-        series, _RidgePull(function), jnp.asarray(signs), jnp.asarray(weights), jnp.asarray(power), False
-    )
+    signs_and_weights = jnp.asarray(signs), jnp.asarray(weights)
+    law = _Law(jnp.asarray(kernel), _RidgePull(function), *signs_and_weights, jnp.asarray(power), rate=1)
     return RidgeReduction(
         Flow(_field, law), jnp.asarray(state), dict(_RIDGE),
         f"infinite width, ridge target in {d} dimensions ({nodes} nodes, {degrees} degrees)", signs, weights,

@@ -17,12 +17,15 @@ from thetadot.symmetry.angle_reductions import AngleReduction, radial_reduction,
 from thetadot.symmetry.check import SymmetryCheck, check_symmetry
 from thetadot.symmetry.errors import HypothesisError, ParticleError, SymmetryError
 from thetadot.symmetry.odd import OddReduction, odd_reduction
-from thetadot.symmetry.orbits import symmetry_defect
+from thetadot.symmetry.orbits import matching_residual, symmetry_defect
 from thetadot.symmetry.particles import Particles, network_of, sample_particles, to_particles, to_theta
 from thetadot.symmetry.predictor import mean_square_distance, split_odd_even
 from thetadot.symmetry.reduction import Reduction
 
 _MOST_ROWS = 40
+_MOST_MATCHED = 512
+_NODES = 16  # nine digits at d = 20, k = 5
+_ROUNDING, _KEPT = 1e-12, 1e-9
 
 
 class Swap(BaseModel):
@@ -83,7 +86,9 @@ class SymmetryResult:
 
     Attributes:
         names: of the transformations. checks: of each.
-        times (S,): of the rows. residuals (T, S): √(E[(f(Tx) − s f(x))²]/E[f(x)²]).
+        times (S,): of the rows. residuals (T, S): √(E[(f(Tx) − s f(x))²]/E[f(x)²]), with a floor of about 1e-8.
+        particle_residuals (T, 2): how far the neurons at the first and the last row are from their transported selves,
+            by the best matching; NaN above 512 neurons.
         alignment (S, 4, 2): rows of `Alignment.table`, or None.
         reduction, reduced: name and path of the reduced dynamics, or None. full_risk (S,): of the network.
         distance (S,): of the network's predictor from the reduction's: |w − w_reduced| for odd targets, L² otherwise.
@@ -95,6 +100,7 @@ class SymmetryResult:
     checks: tuple[SymmetryCheck, ...]
     times: Float[np.ndarray, " S"]
     residuals: Float[np.ndarray, "T S"]
+    particle_residuals: Float[np.ndarray, "T 2"]
     alignment: Float[np.ndarray, "S 4 2"] | None
     reduction: str | None
     reduced: Path | None
@@ -107,11 +113,8 @@ class SymmetryResult:
     def summary(self) -> str:
         """The main numbers in one line."""
         parts = []
-        for name, check, row in zip(self.names, self.checks, self.residuals, strict=True):
-            worst = float(np.nanmax(row))
-            kept = "kept to rounding" if worst < 1e-6 else "not kept by the network"
-            verdict = f"residual {worst:.1g} at most, {kept}" if check.holds else str(check)
-            parts.append(f"{name}: {verdict}")
+        for place, (name, check) in enumerate(zip(self.names, self.checks, strict=True)):
+            parts.append(f"{name}: {self._kept(place) if check.holds else check}")
         if self.alignment is not None:
             sine = self.alignment[-1, 1]
             parts.append(
@@ -124,6 +127,16 @@ class SymmetryResult:
             )
         return "; ".join([*parts, *self.notes]) or "no transformation was given and no reduction applies"
 
+    def _kept(self, place: int) -> str:
+        """What became of one symmetry of the problem."""
+        first, last = self.particle_residuals[place]
+        end = f"at t = {self.times[-1]:.3g}"
+        if first <= _ROUNDING:
+            verdict = "symmetry kept to rounding" if last <= _KEPT else "symmetry lost"
+            return f"orbit residual {last:.1g} {end}: {verdict}"
+        start, now = self.residuals[place, [0, -1]]
+        return f"a symmetry of the problem, not of this start: the predictor breaks it by {start:.2g}, {now:.2g} {end}"
+
     def to_xarray(self):
         """All parts in one `xarray.Dataset`; dimensions symmetry_save, transformation, readout, sign, width."""
         import xarray
@@ -133,6 +146,11 @@ class SymmetryResult:
                 ("transformation", "symmetry_save"),
                 self.residuals,
                 {"units": "relative to √E[f²]"},
+            ),
+            "particle_residual": (
+                ("transformation", "end"),
+                self.particle_residuals,
+                {"units": "units of the weights"},
             ),
             "full_risk": ("symmetry_save", self.full_risk, {"units": "loss"}),
             "width_distance": ("width", self.width_distances),
@@ -155,6 +173,7 @@ class SymmetryResult:
             "transformation": ("transformation", np.array(self.names, dtype=object)),
             "readout": ["mass", "mean_sine_squared", "distance_to_subspace", "distance_to_complement"],
             "sign": ["+", "-"],
+            "end": ["first", "last"],
             "width": ("width", np.array(self.widths, int)),
         }
         attributes = {
@@ -181,13 +200,14 @@ def analyse(problem: Problem, path: Path, options: Options) -> SymmetryResult:
     rows = np.unique(np.linspace(0, len(path.ts) - 1, min(_MOST_ROWS, len(path.ts))).round().astype(int))
     times, thetas = path.ts[rows], [jnp.asarray(path.thetas[row]) for row in rows]
     notes: list[str] = []
-    names, checks, residuals = [], [], []
+    names, checks, residuals, particles = [], [], [], []
     for asked in options.transformations:
         name, matrix, sign = _matrix_of(asked, d)
         check = check_symmetry(problem, matrix, sign, samples=options.samples, tolerance=options.tolerance)
         names.append(name)
         checks.append(check)
         residuals.append([_relative_defect(problem, theta, matrix, check.sign) for theta in thetas])
+        particles.append([_matched(problem, theta, matrix, check.sign) for theta in (thetas[0], thetas[-1])])
     basis = _basis_of(problem, options.subspace, d)
     aligned = None
     if basis is not None:
@@ -215,8 +235,8 @@ def analyse(problem: Problem, path: Path, options: Options) -> SymmetryResult:
     elif options.widths:
         notes.append("extra widths left out: they need a population risk and a reduction")
     return SymmetryResult(
-        tuple(names), tuple(checks), times, np.array(residuals).reshape(len(names), len(times)), aligned, name, reduced,
-        path.losses[rows], distance, tuple(options.widths) if far.size else (), far, tuple(notes),
+        tuple(names), tuple(checks), times, np.array(residuals).reshape(len(names), len(times)),
+        np.array(particles).reshape(len(names), 2), aligned, name, reduced, path.losses[rows], distance, tuple(options.widths) if far.size else (), far, tuple(notes),
     )  # fmt: skip
 
 
@@ -244,6 +264,11 @@ def _relative_defect(problem: Problem, theta: Any, matrix: np.ndarray, sign: flo
     defect = max(symmetry_defect(problem, theta, matrix, sign), 0.0)
     square = mean_square_distance(problem, theta, jnp.zeros_like(theta))
     return float(np.sqrt(defect / square)) if square > 0 else 0.0
+
+
+def _matched(problem: Problem, theta: Any, matrix: np.ndarray, sign: float) -> float:
+    cloud = to_particles(problem, theta)
+    return matching_residual(cloud, matrix, sign) if cloud.width <= _MOST_MATCHED else float("nan")
 
 
 def _basis_of(problem: Problem, subspace: int | list[int] | None, d: int) -> np.ndarray | None:
@@ -293,12 +318,12 @@ def _infinite(problem: Problem, theta0: Any, kind: type) -> PopulationRisk:
 
 def _radial(problem: Problem, theta0: Any) -> Reduction:
     basis = _infinite(problem, theta0, NormTarget).target.basis
-    return radial_reduction(basis.shape[0], basis.shape[1])
+    return radial_reduction(basis.shape[0], basis.shape[1], nodes=_NODES)
 
 
 def _ridge(problem: Problem, theta0: Any) -> Reduction:
     target = _infinite(problem, theta0, RidgeTarget).target
-    return ridge_reduction(target.direction.shape[0], target.function)
+    return ridge_reduction(target.direction.shape[0], target.function, nodes=_NODES)
 
 
 def _odd(problem: Problem, theta0: Any) -> Reduction:

@@ -1,10 +1,7 @@
 """Orthonormal polynomials of a start law of angles, and the averaged ReLU kernel in them."""
 
-import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 from scipy.special import roots_jacobi
 
 
@@ -29,30 +26,23 @@ def gauss_rule(nodes: int, alpha: float, beta: float) -> tuple[np.ndarray, np.nd
     return x, w / w.sum()
 
 
-class ZonalSeries(eqx.Module):
-    """Σ_l λ_l p_l(x)p_l(x′), p_l orthonormal under a Jacobi law."""
+def cosine_coefficients(degrees: int, alpha: float, beta: float) -> np.ndarray:
+    """(degrees, degrees): row l holds the c_j with p_l(cos φ) = Σ_j c_j cos jφ."""
+    diagonal, off = jacobi_coefficients(degrees - 1, alpha, beta)
+    angles = (np.arange(degrees) + 0.5) * np.pi / degrees
+    x, rows = np.cos(angles), [np.ones(degrees)]
+    before = np.zeros(degrees)
+    for l in range(degrees - 1):  # noqa: E741
+        following = ((x - diagonal[l]) * rows[-1] - off[l] * before) / off[l + 1]
+        before = rows[-1]
+        rows.append(following)
+    table = 2 / degrees * np.array(rows) @ np.cos(np.outer(angles, np.arange(degrees)))
+    table[:, 0] /= 2
+    return table
 
-    diagonal: Array
-    off: Array
-    eigenvalues: Array
 
-    @classmethod
-    def of(cls, eigenvalues: Float[np.ndarray, " n"], alpha: float, beta: float) -> "ZonalSeries":
-        """The series with these λ_l, l = 0, 1, …"""
-        diagonal, off = jacobi_coefficients(len(eigenvalues) - 1, alpha, beta)
-        return cls(jnp.asarray(diagonal), jnp.asarray(off), jnp.asarray(eigenvalues))
-
-    def polynomials(self, x: Float[Array, " m"]) -> tuple[Float[Array, "n m"], Float[Array, "n m"]]:
-        """p_l(x) and dp_l/dx for all l."""
-
-        def step(carry, row):
-            p, before, dp, dbefore = carry
-            diagonal, off, following = row
-            upper = ((x - diagonal) * p - off * before) / following
-            slope = (p + (x - diagonal) * dp - off * dbefore) / following
-            return (upper, p, slope, dp), (upper, slope)
-
-        one, zero = jnp.ones_like(x), jnp.zeros_like(x)
-        rows = (self.diagonal[:-1], self.off[:-1], self.off[1:])
-        _, (values, slopes) = jax.lax.scan(step, (one, zero, zero, zero), rows)
-        return jnp.concatenate([one[None], values]), jnp.concatenate([zero[None], slopes])
+def averaged_kernel(eigenvalues: Float[np.ndarray, " n"], alpha: float, beta: float) -> np.ndarray:
+    """Q (n, n) with K̄(φ, φ′) = Σ_l λ_lp_l(cos φ)p_l(cos φ′) = Σ_jk Q_jk cos jφ cos kφ′, p_l orthonormal under the law
+    ∝ (1 − x)^α(1 + x)^β."""
+    table = cosine_coefficients(len(eigenvalues), alpha, beta)
+    return table.T @ (eigenvalues[:, None] * table)

@@ -95,14 +95,14 @@ def relu_field(
 ) -> tuple[Float[Array, " m"], Float[Array, "m d"]]:
     """Σ_j weights_j E[σ(u_i·x)σ(v_j·x)] and its gradient in u_i, in one pass, for x ~ N(0, I).
 
-    Exact to rounding in O(mnd) time and O(block·n) memory. Both results are differentiable once more, so that
-    Hessian-vector products work.
+    Exact to rounding in O(mnd) time and O(block·n) memory; with v the same array as u each pair is evaluated once. Both
+    results are differentiable once more, so that Hessian-vector products work.
 
     Arguments:
         u (m, d): where; at a row of zeros both results are 0.
         v (n, d), weights (n,): the neurons.
         slope: of the (leaky) ReLU σ for negative arguments.
-        block: rows of u at a time.
+        block: rows at a time.
 
     Returns:
         values (m,), gradients (m, d).
@@ -113,22 +113,49 @@ def relu_field(
         >>> [part.tolist() for part in relu_field(e, jnp.concatenate([2 * e, -2 * e]), jnp.ones(2))]
         [[1.0], [[1.0, 0.0]]]
     """
-    lengths_v, directions_v = lengths_and_directions(v)
+    lengths, directions = lengths_and_directions(u)
+    own = v is u
+    lengths_v, directions_v = (lengths, directions) if own else lengths_and_directions(v)
     reach, moved = weights * lengths_v, weights[:, None] * v
 
     def rows(part: Array) -> tuple[Array, Array]:
-        length, direction = lengths_and_directions(part)
-        sine, complement = arc_terms(directions_v @ direction.T)
-        across, along = reach @ sine, complement.T @ moved
-        value = length * (across + jnp.sum(direction * along, axis=1)) / _TURN
-        gradient = (across[:, None] * direction + along) / _TURN
-        return value, jnp.where(length[:, None] > 0, gradient, 0.0)
+        sine, complement = arc_terms(directions_v @ part.T)
+        return reach @ sine, complement.T @ moved
 
-    value, gradient = by_blocks(rows, u, block)
+    if own and u.shape[0] > block:
+        across, along = _sums_over_pairs(directions, reach, moved, block)
+    else:
+        across, along = by_blocks(rows, directions, block)
+    value = lengths * (across + jnp.sum(directions * along, axis=1)) / _TURN
+    some = jnp.any(u != 0, axis=1, keepdims=True)
+    gradient = jnp.where(some, (across[:, None] * directions + along) / _TURN, 0.0)
     mean = moved.sum(axis=0)
     bend = (1.0 - slope) ** 2
-    straight = jnp.where(jnp.any(u != 0, axis=1, keepdims=True), mean[None, :], 0.0)
+    straight = jnp.where(some, mean[None, :], 0.0)
     return bend * value + slope * (u @ mean), bend * gradient + slope * straight
+
+
+def _sums_over_pairs(directions: Array, reach: Array, moved: Array, block: int) -> tuple[Array, Array]:
+    """(Σ_j sinφ_ij reach_j, Σ_j (π − φ_ij)moved_j): each pair of blocks is evaluated once and serves both."""
+    count, blocks = directions.shape[0], -(-directions.shape[0] // block)
+
+    def split(part: Array) -> Array:
+        filled = jnp.zeros((blocks * block, *part.shape[1:])).at[:count].set(part)
+        return filled.reshape(blocks, block, *part.shape[1:])
+
+    rows, reaches, moves = split(directions), split(reach), split(moved)
+
+    def step(sums: tuple[Array, Array], pair: tuple[Array, Array]) -> tuple[tuple[Array, Array], None]:
+        (across, along), (i, j) = sums, pair
+        sine, complement = arc_terms(rows[i] @ rows[j].T)
+        across, along = across.at[i].add(sine @ reaches[j]), along.at[i].add(complement @ moves[j])
+        other = jnp.where(i == j, 0.0, 1.0)  # a block with itself counts once
+        across = across.at[j].add(other * (reaches[i] @ sine))
+        return (across, along.at[j].add(other * (complement.T @ moves[i]))), None
+
+    pairs = tuple(jnp.asarray(part) for part in np.triu_indices(blocks))
+    (across, along), _ = jax.lax.scan(step, (jnp.zeros_like(reaches), jnp.zeros_like(moves)), pairs)
+    return across.reshape(-1)[:count], along.reshape(-1, moved.shape[1])[:count]
 
 
 def squared_relu_kernel(u: Float[Array, "m d"], v: Float[Array, "n d"]) -> Float[Array, "m n"]:

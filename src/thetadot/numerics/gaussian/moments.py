@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from scipy.special import gammaln
 
 from thetadot.numerics.elementwise import erf
+from thetadot.numerics.gaussian.harmonics import multiple_angles
 from thetadot.numerics.gaussian.rows import lengths_and_directions
 from thetadot.numerics.gaussian.zonal import DimensionError
 
@@ -48,16 +49,10 @@ def norm_table(subspace_dimension: int) -> tuple[np.ndarray, np.ndarray]:
     return tables[0], tables[1]
 
 
-def _chebyshev(table: Array, x: Array) -> Array:
-    """Clenshaw's sum Σ_n table_n T_n(x)."""
-
-    def step(carry, coefficient):
-        above, further = carry
-        return (coefficient + 2 * x * above - further, above), None
-
-    zero = jnp.zeros_like(x)
-    (above, further), _ = jax.lax.scan(step, (zero, zero), table[1:], reverse=True)
-    return table[0] + x * above - further
+def _chebyshev(table: np.ndarray, s: Array) -> Array:
+    """Σ_n table_nT_n(2s − 1), as a cosine series: the sine is known exactly at both ends."""
+    cosine, sine = 2.0 * s - 1.0, 2.0 * jnp.sqrt(jnp.maximum(s * (1.0 - s), 0.0))
+    return jnp.asarray(table) @ multiple_angles(cosine, sine, len(table))[0]
 
 
 def _table_slope(table: np.ndarray) -> np.ndarray:
@@ -67,7 +62,7 @@ def _table_slope(table: np.ndarray) -> np.ndarray:
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def norm_profile(k: int, square: Float[Array, " m"]) -> Float[Array, " m"]:
     """h(s) as a function of s²: with slope ½h′(s)/s, finite at 0."""
-    return _chebyshev(jnp.asarray(norm_table(k)[0]), 2 * jnp.sqrt(square) - 1)
+    return _chebyshev(norm_table(k)[0], jnp.sqrt(square))
 
 
 @norm_profile.defjvp
@@ -78,7 +73,7 @@ def _(k, primals, tangents):
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def norm_bend(k: int, square: Float[Array, " m"]) -> Float[Array, " m"]:
     """h′(s)/s as a function of s²."""
-    return _chebyshev(jnp.asarray(norm_table(k)[1]), 2 * jnp.sqrt(square) - 1)
+    return _chebyshev(norm_table(k)[1], jnp.sqrt(square))
 
 
 @norm_bend.defjvp
@@ -86,7 +81,7 @@ def _(k, primals, tangents):
     (square,) = primals
     some = square > 0
     s = jnp.sqrt(jnp.where(some, square, 1.0))
-    slope = _chebyshev(jnp.asarray(_table_slope(norm_table(k)[1])), 2 * s - 1) / (2 * s)
+    slope = _chebyshev(_table_slope(norm_table(k)[1]), s) / (2 * s)
     return norm_bend(k, square), jnp.where(some, slope, 0.0) * tangents[0]
 
 
