@@ -105,7 +105,7 @@ def test_derivatives_are_finite_where_neurons_coincide_oppose_or_vanish():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", COMBINATIONS)
 def test_every_moment_equals_its_mean_over_four_million_draws(name):
-    activation, target, inputs = COMBINATIONS[name]
+    _, target, inputs = COMBINATIONS[name]
     problem = posed(name)
     rows = jax.random.normal(jax.random.key(5), (2, 3))
     if problem.method == "closed":
@@ -264,29 +264,35 @@ def mean_field():
     return sum_of_sizes(32)
 
 
+def by_scipy(problem, theta, end):
+    """DOP853 on −m∇F."""
+    from scipy.integrate import solve_ivp
+
+    def field(_, y):
+        return -problem.time_scale * np.asarray(problem.value_and_grad(y)[1])
+
+    return solve_ivp(field, (0, end), np.asarray(theta), "DOP853", rtol=1e-11, atol=1e-12).y[:, -1]
+
+
+def test_the_flow_equals_scipys_on_the_gradient_times_the_width(mean_field):
+    theta = mean_field.init(KEY)
+    path = td.flow(mean_field, theta, until=td.Until(time=2.0), saves=[2.0], accuracy=1e-9, progress=False)
+    assert mean_field.time_scale == 32.0
+    np.testing.assert_allclose(path.thetas[-1], by_scipy(mean_field, theta, 2.0), atol=1e-8)
+
+
 def test_doubled_neurons_move_as_the_single_ones_in_mean_field_time(mean_field):
     half = sum_of_sizes(16)
     theta = half.init(KEY)
     b, a = theta[:80].reshape(16, 5), theta[80:]
     twice = jnp.concatenate([jnp.repeat(b, 2, axis=0).ravel(), jnp.repeat(a, 2)])
-    options = {"until": td.Until(time=2.0), "saves": [0.0, 1.0, 2.0], "accuracy": 1e-8, "progress": False}
-    one, two = td.flow(half, theta, **options), td.flow(mean_field, twice, **options)
-    np.testing.assert_allclose(two.losses, one.losses, rtol=1e-9)
-    found, expected = two.thetas[-1][:160].reshape(32, 5)[::2], one.thetas[-1][:80].reshape(16, 5)
-    np.testing.assert_allclose(found, expected, atol=1e-8)
-    assert max(one.accuracy.energy_defect, two.accuracy.energy_defect) <= 1e-7
-
-
-def test_the_flow_equals_scipys_on_the_gradient_times_the_width(mean_field):
-    from scipy.integrate import solve_ivp
-
-    theta = mean_field.init(KEY)
-    path = td.flow(mean_field, theta, until=td.Until(time=2.0), saves=[2.0], accuracy=1e-9, progress=False)
-    found = solve_ivp(
-        lambda _, y: -32.0 * np.asarray(mean_field.value_and_grad(y)[1]), (0, 2), np.asarray(theta), "DOP853",
-        rtol=1e-11, atol=1e-12,
-    )  # fmt: skip
-    np.testing.assert_allclose(path.thetas[-1], found.y[:, -1], atol=1e-8)
+    assert float(mean_field.loss(twice)) == pytest.approx(float(half.loss(theta)), rel=1e-13)
+    end = by_scipy(half, theta, 2.0)
+    path = td.flow(mean_field, twice, until=td.Until(time=2.0), saves=[2.0], accuracy=1e-9, progress=False)
+    found = path.thetas[-1]
+    np.testing.assert_allclose(found[:160].reshape(32, 5)[::2], end[:80].reshape(16, 5), atol=1e-8)
+    np.testing.assert_allclose(found[160:].reshape(16, 2), np.stack([end[80:], end[80:]], axis=1), atol=1e-8)
+    assert path.accuracy.energy_defect <= 1e-8
 
 
 @pytest.mark.slow
@@ -344,9 +350,9 @@ def test_a_neuron_that_comes_to_zero_is_recorded_and_named_where_it_stays(mean_f
     event = path.events[0]
     assert event.name == "neuron at b = 0"
     assert np.abs(event.theta[15:20]).max() == pytest.approx(1e-6 * abs(event.theta[163]), rel=1e-3)
+    assert path.outcome is td.Outcome.STALLED
+    assert "neuron 3 came to b = 0" in path.reason
     assert np.isfinite(path.thetas).all()
-    if path.outcome is td.Outcome.STALLED:
-        assert "neuron 3 came to b = 0" in path.reason
 
 
 @pytest.mark.slow

@@ -52,7 +52,7 @@ def section_of(*found):
 
 
 def test_residuals_alignment_reduction_and_widths_are_drawn_as_found():
-    section, panels = section_of(found_of(0.5))
+    _, panels = section_of(found_of(0.5))
     assert set(panels) == {"residual", "alignment", "reduction", "widths"}
     lines = panels["residual"].chart.lines
     np.testing.assert_array_equal(lines[0].y, [0.3, 0.2, 0.1, 0.05])

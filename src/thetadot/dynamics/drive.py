@@ -139,7 +139,8 @@ def _look_for_chatter(task: Task, record: Record) -> None:
     if int(record.carry.accepted) % chatter.EVERY:
         return
     looked, record.looked = record.looked, _now(record)
-    if not chatter.little_progress(_now(record), looked, record.carry.y, record.carry.field):
+    little = chatter.little_progress(_now(record), looked, record.carry.y, record.carry.field)
+    if not (little or vanishing.singular(task.problem)):
         return
     pair = chatter.sliding_pair(task.problem, record.carry.y)
     if pair is not None:

@@ -1,7 +1,7 @@
 """Neurons with vanishing weights: exact risks of (leaky) ReLU neurons have no gradient at b = 0.
 
-A balanced neuron, |a| = |b|, that loses shrinks exponentially and never arrives; it is followed down to 1e-150. One with
-|a| > |b| may arrive, and stays as long as no direction leads away.
+A balanced neuron, |a| = |b|, that loses shrinks exponentially and never arrives; it is followed down to 1e-150. One
+with |a| > |b| may arrive, and stays as long as no direction leads away.
 """
 
 from typing import Any

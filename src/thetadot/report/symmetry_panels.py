@@ -87,8 +87,8 @@ def _residuals(found: Sequence[Found]) -> Iterator[Panel]:
             kept = "kept to rounding" if np.all(pairs[:, 1] <= 1e-9) else "lost on the way"
             parts.append(f"The start is invariant; orbit residual {number(pairs[:, 1].max(), 2)}: {kept}.")
     method = (
-        "√(E[(f(Tx) − s f(x))²]/E[f(x)²]) of the network, exact up to a floor of about 10⁻⁸. Training keeps a symmetry of "
-        "the problem where the start has it; a random start has it in the limit of many neurons only."
+        "√(E[(f(Tx) − s f(x))²]/E[f(x)²]) of the network, exact up to a floor of about 10⁻⁸. Training keeps a symmetry "
+        "of the problem where the start has it; a random start has it in the limit of many neurons only."
     )
     chart = _chart(
         "Symmetry of the predictor",
@@ -143,8 +143,8 @@ def _reduction(found: Sequence[Found]) -> Iterator[Panel]:
         f"{spread(known, f'Distance of {what} from the reduction at the end', lasts)}"
     )
     method = (
-        "The risk of the network, and of the reduced dynamics solved on their own: the linear predictor of an odd target, "
-        "or the infinitely wide network of a target of few directions."
+        "The risk of the network, and of the reduced dynamics solved on their own: the linear predictor of an odd "
+        "target, or the infinitely wide network of a target of few directions."
     )
     chart = _chart("The network and its reduced dynamics", "population risk", shown, lines, _SIDES)
     yield Panel("reduction", chart, reading, method)

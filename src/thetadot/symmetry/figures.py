@@ -9,10 +9,11 @@ from matplotlib.axes import Axes
 
 from thetadot.dynamics import Path
 from thetadot.dynamics.canvas import dress, new_axes, set_scale, suits_log_time, visible
-from thetadot.dynamics.palette import GRID, MUTED, rule_colour
+from thetadot.dynamics.palette import GRID, INK, MUTED, rule_colour
 from thetadot.problems import Problem
 from thetadot.symmetry.errors import ParticleError
 from thetadot.symmetry.groups import SymmetryGroup
+from thetadot.symmetry.isotropic import isotropic_solution
 from thetadot.symmetry.odd import OddReduction
 from thetadot.symmetry.orbits import orbit_residual
 from thetadot.symmetry.particles import Particles, to_particles
@@ -54,17 +55,21 @@ def plot_symmetry_residual(
 
 
 def plot_odd(
-    paths: Mapping[str, tuple[Problem, Path]], reduction: OddReduction, axes: Axes | None = None
+    paths: Mapping[str, tuple[Problem, Path]],
+    reduction: OddReduction,
+    axes: Axes | None = None,
+    *,
+    end: float = 10.0,
 ) -> Axes:
-    """|w − w*| of networks, of the moment equations, and the guaranteed bound.
+    """|w − w*| of networks, of the moment equations, in closed form where they are isotropic, and the guaranteed bound.
 
     Arguments:
-        paths: {label: (problem, path)}.
+        paths: {label: (problem, path)}; may be empty.
         reduction: the moment equations.
+        end: last time shown, if there are no paths.
     """
     ax = _one(axes)
-    end = max(float(path.ts[-1]) for _, path in paths.values())
-    times = np.linspace(0, end, 81)
+    times = np.linspace(0, max((float(path.ts[-1]) for _, path in paths.values()), default=end), 81)
     for number, (label, (problem, path)) in enumerate(paths.items()):
         gaps = [
             np.linalg.norm(np.asarray(split_odd_even(problem, jnp.asarray(theta)).linear) - reduction.optimum)
@@ -84,6 +89,9 @@ def plot_odd(
         lw=1.8,
         label="moment equations",
     )
+    closed = _isotropic_gap(reduction, times)
+    if closed is not None:
+        ax.plot(*visible(times, closed, log_y=True), color=INK, ls=":", lw=1.4, label="closed form")
     risk = solved.losses - reduction.limit_risk
     sigma = np.asarray(reduction.flow.args["sigma"])
     lowest = np.linalg.eigvalsh(sigma)[0]
@@ -96,6 +104,21 @@ def plot_odd(
     ax.legend(fontsize="small", frameon=False)
     dress(ax)
     return ax
+
+
+def _isotropic_gap(reduction: OddReduction, times: np.ndarray) -> np.ndarray | None:
+    """|w − w*| in closed form, if Σ and B(0) are multiples of the identity and w(0) = 0."""
+    args, state = reduction.flow.args, np.asarray(reduction.state0)
+    sigma, d = np.asarray(args["sigma"]), reduction.optimum.size
+    moment, n = state[1 + d :].reshape(d, d), float(np.linalg.norm(reduction.optimum))
+    plain = all(np.allclose(part, part[0, 0] * np.eye(d), rtol=0, atol=1e-12) for part in (sigma, moment))
+    if not plain or np.any(state[1 : 1 + d]) or n == 0:
+        return None
+    found = isotropic_solution(
+        times, n, metric_sum=float(state[0] + moment[0, 0]), variance=float(sigma[0, 0]),
+        slope=2 * float(args["kappa"]) - 1,
+    )  # fmt: skip
+    return n - found.norm
 
 
 _READOUTS = ("mass", "mean_sine_squared", "distance_to_subspace", "distance_to_complement")

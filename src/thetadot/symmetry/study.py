@@ -236,7 +236,8 @@ def analyse(problem: Problem, path: Path, options: Options) -> SymmetryResult:
         notes.append("extra widths left out: they need a population risk and a reduction")
     return SymmetryResult(
         tuple(names), tuple(checks), times, np.array(residuals).reshape(len(names), len(times)),
-        np.array(particles).reshape(len(names), 2), aligned, name, reduced, path.losses[rows], distance, tuple(options.widths) if far.size else (), far, tuple(notes),
+        np.array(particles).reshape(len(names), 2), aligned, name, reduced, path.losses[rows], distance,
+        tuple(options.widths) if far.size else (), far, tuple(notes),
     )  # fmt: skip
 
 
