@@ -71,7 +71,7 @@ def test_residuals_alignment_reduction_and_widths_are_drawn_as_found():
 
 def test_an_invariant_start_is_said_to_be_kept_to_rounding():
     _, panels = section_of(found_of(1e-15, reduction=False))
-    assert "orbit residual 3e-14: kept to rounding" in panels["residual"].reading
+    assert "orbit residual 3×10⁻¹⁴: kept to rounding" in panels["residual"].reading
     assert "reduction" not in panels
     assert "orbit residual 3e-14 at t = 40: symmetry kept to rounding" in found_of(1e-15).summary
 
@@ -80,7 +80,7 @@ def test_the_hypotheses_stand_in_a_table_with_their_residuals():
     section, _ = section_of(found_of(0.5), found_of(0.4, member=1))
     heads, rows, _ = section.table
     assert len(rows) == 2
-    assert [cell.text for cell in rows[0]] == ["negation", "a symmetry", "-1", "0", "1e-16", "2e-16"]
+    assert [cell.text for cell in rows[0]] == ["negation", "a symmetry", "-1", "0", "10⁻¹⁶", "2×10⁻¹⁶"]
     assert rows[1][1].badge.tone == "bad"
     assert rows[1][3].key == pytest.approx(3.0)
     assert len(heads) == len(rows[0])

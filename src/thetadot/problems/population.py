@@ -239,8 +239,9 @@ class PopulationRisk(Problem):
         self.values = values
         self.power = self.weights @ values**2
 
-    def evaluate_target(self, x: Float[Array, "N d"]) -> Float[Array, " N"]:
-        """f*(x) of each row."""
+    def evaluate_target(self, x: Numbers) -> Float[Array, " N"]:
+        """f*(x) of each row of x (N, d)."""
+        x = as_float64(x, "x")
         return self.target.evaluate(x) if isinstance(self.target, Target) else self.target.value(x)
 
     @property

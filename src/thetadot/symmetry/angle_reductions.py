@@ -16,7 +16,6 @@ from jaxtyping import Array, Float
 
 from thetadot.dynamics import Flow, Path
 from thetadot.numerics.gaussian import relu_field, zonal_coefficients
-from thetadot.numerics.gaussian.harmonics import multiple_angles
 from thetadot.numerics.gaussian.moments import (
     half_line_rule,
     norm_bend,
@@ -80,9 +79,9 @@ class _Law(eqx.Module):
 
     def waves(self, angles: Array) -> tuple[Array, Array]:
         """cos(jrθ) (n, m), and their slopes in θ."""
-        count = self.kernel.shape[0]
-        cosines, sines = multiple_angles(jnp.cos(self.rate * angles), jnp.sin(self.rate * angles), count)
-        return cosines, (-float(self.rate) * jnp.arange(count, dtype=float))[:, None] * sines
+        rates = self.rate * jnp.arange(float(self.kernel.shape[0]))[:, None]
+        phases = rates * angles[None, :]
+        return jnp.cos(phases), -rates * jnp.sin(phases)
 
 
 def _field(state: Array, law: _Law) -> Array:

@@ -10,7 +10,6 @@ from jaxtyping import Array, Float
 from scipy.special import gammaln
 
 from thetadot.numerics.elementwise import erf
-from thetadot.numerics.gaussian.harmonics import multiple_angles
 from thetadot.numerics.gaussian.rows import lengths_and_directions
 from thetadot.numerics.gaussian.zonal import DimensionError
 
@@ -50,9 +49,9 @@ def norm_table(subspace_dimension: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _chebyshev(table: np.ndarray, s: Array) -> Array:
-    """Σ_n table_nT_n(2s − 1), as a cosine series: the sine is known exactly at both ends."""
-    cosine, sine = 2.0 * s - 1.0, 2.0 * jnp.sqrt(jnp.maximum(s * (1.0 - s), 0.0))
-    return jnp.asarray(table) @ multiple_angles(cosine, sine, len(table))[0]
+    """Σ_n table_nT_n(2s − 1), as a cosine series in the angle whose half has the cosine √s."""
+    angle = 2.0 * jnp.arctan2(jnp.sqrt(jnp.maximum(1.0 - s, 0.0)), jnp.sqrt(s))
+    return jnp.asarray(table) @ jnp.cos(jnp.arange(float(len(table)))[:, None] * angle[None, :])
 
 
 def _table_slope(table: np.ndarray) -> np.ndarray:
