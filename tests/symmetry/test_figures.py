@@ -100,4 +100,4 @@ def test_width_slices_and_particles_show_what_they_are_given(run):
     assert len(shown) == 100
     labelled(ax)
     with pytest.raises(symmetry.ParticleError, match="plane"):
-        symmetry.plot_particles(cloud, 2 * np.eye(10)[:, :2])
+        symmetry.plot_particles(cloud, np.eye(10))

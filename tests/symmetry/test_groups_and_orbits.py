@@ -162,6 +162,22 @@ def test_one_neuron_per_orbit_moves_as_the_whole_network(order_eight):
         symmetry.orbit_reduction(problem, group, symmetry.sample_particles(jax.random.key(0), 3, 5))
 
 
+def test_orbits_are_refused_where_the_problem_does_not_have_the_symmetry():
+    problem = relu_risk(absolute_values(), 5, 8)
+    wrong_sign = symmetry.generate_group([FLIP], [-1.0])
+    with pytest.raises(symmetry.HypothesisError, match=r"no symmetry of the problem .*target \(sign -1\)"):
+        symmetry.orbit_reduction(problem, wrong_sign, symmetry.sample_particles(jax.random.key(0), 4, 5))
+    by_hand = symmetry.SymmetryGroup(np.array([np.eye(2), oblique(2.0)[1]]), np.ones(2), 2)
+    with pytest.raises(symmetry.HypothesisError, match=r"orthogonal to 3\.0e\+00"):
+        symmetry.orbit_reduction(
+            oblique(2.0)[0], by_hand, symmetry.sample_particles(jax.random.key(0), 8, 2)
+        )
+    loose = symmetry.orbit_reduction(
+        problem, wrong_sign, symmetry.sample_particles(jax.random.key(0), 4, 5), strict=False
+    )
+    assert loose.state0.shape == (24,)
+
+
 @pytest.mark.slow
 def test_orbits_of_a_network_on_samples_use_its_own_gradient():
     x = np.random.default_rng(0).normal(size=(30, 2))

@@ -215,6 +215,9 @@ def test_the_gauss_rule_over_rotations_is_the_limit_of_many_turns():
         for reduction in (fine, gauss)
     ]
     np.testing.assert_allclose(fields[0], fields[1], atol=2e-4)
+    seen = td.TeacherTarget([1.0], [[1.0, 0.1]])
+    with pytest.raises(symmetry.HypothesisError, match="depends on its last coordinate"):
+        symmetry.subspace_reduction(seen, cloud, 2)
     with pytest.raises(symmetry.ParticleError, match="negative"):
         symmetry.subspace_reduction(target, symmetry.Particles(cloud.outgoing, -cloud.incoming), 2)
 

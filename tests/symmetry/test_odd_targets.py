@@ -112,6 +112,10 @@ def test_even_targets_and_smooth_activations_are_refused():
     even = td.PopulationRisk(td.two_layer(3, 4, "relu"), td.ProductTarget(0, 1), td.GaussianInputs(3))
     with pytest.raises(symmetry.HypothesisError, match="odd target"):
         symmetry.odd_reduction(even)
+    false = td.OddTarget([1.0, 0, 0], 3.0, lambda x: x[:, 0] ** 2)
+    said = td.PopulationRisk(td.two_layer(3, 4, "relu"), false, td.GaussianInputs(3))
+    with pytest.raises(symmetry.HypothesisError, match="odd target"):
+        symmetry.odd_reduction(said)
     smooth = td.PopulationRisk(td.two_layer(3, 4, "erf"), td.LinearTarget([1.0, 0, 0]), td.GaussianInputs(3))
     with pytest.raises(symmetry.HypothesisError, match="not piecewise linear"):
         symmetry.odd_reduction(smooth)

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 from scipy.spatial import KDTree
 
-from thetadot.problems import EmpiricalRisk, LinearTarget, OddTarget, PopulationRisk, Problem
+from thetadot.problems import EmpiricalRisk, OddTarget, PopulationRisk, Problem
 from thetadot.problems.checks import Numbers, as_float64
 from thetadot.problems.errors import NoPredictionError
 from thetadot.symmetry.errors import ParticleError, SymmetryError
@@ -117,17 +117,12 @@ def _of_population(
     problem: PopulationRisk, t: np.ndarray, sign: float, key: PRNGKeyArray, samples: int
 ) -> tuple[float, float]:
     input_residual = problem.inputs.invariance_residual(t)
-    if (
-        isinstance(problem.target, (OddTarget, LinearTarget))
-        and sign == -1
-        and np.array_equal(t, -np.eye(len(t)))
-    ):
-        return input_residual, 0.0  # odd by definition
     x = problem.inputs.sample(key, samples)
     try:
         here, there = (np.asarray(problem.evaluate_target(points)) for points in (x, x @ jnp.asarray(t).T))
-    except NoPredictionError:
-        return input_residual, float("nan")
+    except NoPredictionError:  # moments only: odd by definition, and nothing else is known
+        odd = isinstance(problem.target, OddTarget) and sign == -1 and np.array_equal(t, -np.eye(len(t)))
+        return input_residual, 0.0 if odd else float("nan")
     size = float(np.sqrt(np.mean(here**2)))
     return input_residual, float(np.abs(there - sign * here).max() / (size or 1.0))
 

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from thetadot.dynamics import Flow
 from thetadot.problems import PopulationRisk, Problem
 from thetadot.problems.expectations import slope_of
+from thetadot.symmetry.check import check_symmetry
 from thetadot.symmetry.errors import HypothesisError, ParticleError
 from thetadot.symmetry.groups import SymmetryGroup
 from thetadot.symmetry.orbits import symmetrize
@@ -68,16 +69,21 @@ def _orbit_risk(state: Array, args: tuple) -> Array:
     return args[0].loss(to_theta(args[0], _orbits(_unpack(state, args[1].shape[1]), args)))
 
 
-def orbit_reduction(problem: Problem, group: SymmetryGroup, representatives: Particles) -> OrbitReduction:
+def orbit_reduction(
+    problem: Problem, group: SymmetryGroup, representatives: Particles, *, strict: bool = True
+) -> OrbitReduction:
     """Follow one neuron per orbit of a symmetric network: m²/G kernel pairs per step where risks are closed.
 
     Arguments:
-        problem: of width G·m₀; its symmetry is the user's promise (`check_symmetry`).
+        problem: of width G·m₀.
         group: of order G.
         representatives: m₀ neurons; the network starts as `symmetrize(representatives, group)`.
+        strict: check that every map of the group is a symmetry of the problem; without it that is the user's promise,
+            as for targets that cannot be evaluated.
 
     Raises:
         ParticleError: the width is not G·m₀.
+        HypothesisError: a map of the group is not orthogonal, or no symmetry of the inputs and the target.
 
     Source: re-derived: the flow of an invariant cloud is invariant.
     """
@@ -87,6 +93,13 @@ def orbit_reduction(problem: Problem, group: SymmetryGroup, representatives: Par
             f"the network has {width} neurons, {representatives.width} representatives of a group of order "
             f"{group.order} make {group.order * representatives.width}"
         )
+    for matrix, sign in zip(group.matrices[1:], group.signs[1:], strict=True) if strict else ():
+        checked = check_symmetry(problem, matrix, float(sign))
+        if not checked.holds:
+            raise HypothesisError(
+                f"a map of the group is no symmetry of the problem ({checked}), so that its network does not stay a "
+                "union of orbits: leave it out of the group, or pass strict=False if you know better"
+            )
     args = (problem, jnp.asarray(group.matrices), jnp.asarray(group.signs))
     state = jnp.concatenate([representatives.incoming.ravel(), representatives.outgoing])
     text = f"{representatives.width} orbits of a group of order {group.order}, of {problem.description}"

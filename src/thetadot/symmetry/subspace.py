@@ -12,7 +12,7 @@ from thetadot.numerics.gaussian import relu_field
 from thetadot.problems import GaussianInputs, Target
 from thetadot.problems.activations import as_activation
 from thetadot.problems.expectations import value_and_slope
-from thetadot.symmetry.errors import ParticleError
+from thetadot.symmetry.errors import HypothesisError, ParticleError
 from thetadot.symmetry.particles import Particles
 from thetadot.symmetry.reduction import Reduction
 from thetadot.symmetry.zonal_series import gauss_rule
@@ -77,6 +77,19 @@ def _incoming(state: Array, args: tuple) -> Array:
     return _parts(state, args)[1]
 
 
+def _require_left_out(target: Target, dimension: int) -> None:
+    """Raise `HypothesisError` if f* depends on the last coordinate."""
+    x = np.random.default_rng(0).normal(size=(64, dimension))
+    moved = np.concatenate([x[:, :-1], -2.0 * x[:, -1:]], axis=1)
+    here, there = (np.asarray(target.evaluate(jnp.asarray(points))) for points in (x, moved))
+    residual = float(np.abs(here - there).max() / (np.sqrt(np.mean(here**2)) or 1.0))
+    if not residual <= 1e-8:
+        raise HypothesisError(
+            f"the target depends on its last coordinate, which stands for the complement (relative change "
+            f"{residual:.2g}): give the target on one coordinate more than it sees, with a last one that it ignores"
+        )
+
+
 def subspace_reduction(
     target: Target,
     particles: Particles,
@@ -97,6 +110,7 @@ def subspace_reduction(
 
     Raises:
         ParticleError: shapes that do not fit, β < 0, or a complement of dimension < 1.
+        HypothesisError: the target depends on the last coordinate.
 
     Source: that the dynamics reduce is stated in the abstract of arXiv 2211.08771; the equations are re-derived.
     """
@@ -107,6 +121,7 @@ def subspace_reduction(
         )
     if bool(jnp.any(particles.incoming[:, -1] < 0)):
         raise ParticleError("the last column of incoming is |b_⊥| and may not be negative")
+    _require_left_out(target, k + 1)
     if rule is not None:
         s, weights = (np.asarray(part, float) for part in rule)
         if s.shape != weights.shape or s.ndim != 1 or np.any(np.abs(s) > 1 + 1e-12):
