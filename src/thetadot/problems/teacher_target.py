@@ -38,7 +38,7 @@ class TeacherTarget(Target):
         incoming: Numbers,
         activation: str | Callable = "relu",
         biases: Numbers | None = None,
-        slope: float = 0.0,
+        slope: float = 0.01,
     ):
         self.outgoing = as_given(outgoing, "outgoing")
         self.incoming = as_float64(incoming, "incoming")
