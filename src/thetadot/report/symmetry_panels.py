@@ -56,12 +56,12 @@ def _array(one: Found, name: str) -> np.ndarray:
 
 
 def _chart(
-    title: str, y: str, shown: Sequence[Found], lines: Sequence[Line], colours: dict[int, str], **more
+    title: str, y: str, shown: Sequence[Found], lines: Sequence[Line], colours: dict[int, str], log_y: bool = True
 ) -> Chart:
-    more = {"log_y": suits_logarithm([line.y for line in lines])} | more
+    log_y = log_y and suits_logarithm([line.y for line in lines])
     return Chart(
-        title, TIME_LABEL, y, suits_log_time([line.x for line in lines]), lines=tuple(lines), colours=colours,
-        dashes=member_names([one.series for one in shown]), scope="layer", **more,
+        title, TIME_LABEL, y, suits_log_time([line.x for line in lines]), log_y, lines=tuple(lines), colours=colours,
+        dashes=member_names([one.series for one in shown]), scope="layer",
     )  # fmt: skip
 
 
@@ -156,7 +156,7 @@ def _widths(found: Sequence[Found]) -> Iterator[Panel]:
     if not shown:
         return
     lines = [one.line(_array(one, "width"), _array(one, "width_distance"), colour=0) for one in shown]
-    slopes = [float(np.polyfit(*np.log([line.x, line.y]), 1)[0]) for line in lines]
+    slopes = [float(np.polyfit(np.log(line.x), np.log(line.y), 1)[0]) for line in lines]
     chart = Chart(
         "Distance to infinite width", "neurons", "distance at the end", True, True, lines=tuple(lines),
         colours={0: "the network"}, dashes=member_names([one.series for one in shown]), scope="layer",

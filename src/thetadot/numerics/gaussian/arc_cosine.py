@@ -153,7 +153,8 @@ def _sums_over_pairs(directions: Array, reach: Array, moved: Array, block: int) 
         across = across.at[j].add(other * (reaches[i] @ sine))
         return (across, along.at[j].add(other * (complement.T @ moves[i]))), None
 
-    pairs = tuple(jnp.asarray(part) for part in np.triu_indices(blocks))
+    first, second = np.triu_indices(blocks)
+    pairs = jnp.asarray(first), jnp.asarray(second)
     (across, along), _ = jax.lax.scan(step, (jnp.zeros_like(reaches), jnp.zeros_like(moves)), pairs)
     return across.reshape(-1)[:count], along.reshape(-1, moved.shape[1])[:count]
 
