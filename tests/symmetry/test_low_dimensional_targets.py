@@ -1,5 +1,6 @@
 """Targets of few directions: radial, ridge and subspace reductions, and alignment."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -76,7 +77,7 @@ def test_profiles_given_as_functions_agree_with_closed_moments():
         (lambda r: r**2, (k + jnp.cos(angles) ** 2) / np.sqrt(2 * np.pi), 1e-13),
     ):
         law = symmetry.radial_reduction(d, k, profile=profile).flow.args
-        found, _ = jax.jit(law.pull)(angles, *jax.jit(law.waves)(angles))
+        found, _ = eqx.filter_jit(law.pull)(angles, *eqx.filter_jit(law.waves)(angles))
         np.testing.assert_allclose(found, closed, atol=error)
     reduction = symmetry.radial_reduction(d, k, profile=lambda r: r**2)
     assert float(reduction.flow.args.power) == pytest.approx(k * (k + 2), rel=1e-12)
@@ -86,9 +87,9 @@ def test_the_ridge_law_has_the_moments_and_the_kernel_of_its_neurons():
     d, e = 10, np.eye(10)[0]
     reduction = symmetry.ridge_reduction(d, jax.nn.relu, nodes=8)
     law, angles = reduction.flow.args, jnp.linspace(0.1, 3.0, 7)
-    waves, slopes = jax.jit(law.waves)(angles)
+    waves, slopes = eqx.filter_jit(law.waves)(angles)
     rows = jnp.zeros((7, d)).at[:, 0].set(jnp.cos(angles)).at[:, 1].set(jnp.sin(angles))
-    moment, bend = jax.jit(law.pull)(angles, waves, slopes)
+    moment, bend = eqx.filter_jit(law.pull)(angles, waves, slopes)
     np.testing.assert_allclose(moment, relu_kernel(rows, jnp.asarray(e[None]))[:, 0], atol=1e-13)
     np.testing.assert_allclose(bend, -(np.pi - angles) * np.sin(angles) / (2 * np.pi), atol=1e-12)
     x, w = gauss_rule(80, (d - 4) / 2, (d - 4) / 2)
