@@ -125,7 +125,7 @@ class SymmetryResult:
                 f"{self.reduction} reduction of {self.reduced.thetas.shape[1]} numbers within "
                 f"{float(np.max(self.distance)):.2g} of the network"
             )
-        return "; ".join([*parts, *self.notes]) or "no transformation was given and no reduction applies"
+        return "; ".join(parts or self.notes) or "no transformation was given"
 
     def _kept(self, place: int) -> str:
         """What became of one symmetry of the problem."""
