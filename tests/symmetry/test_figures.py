@@ -76,8 +76,8 @@ def test_alignment_shows_both_signs_of_reductions_and_of_networks(run, radial_pa
 
 def test_the_measure_of_angles_has_the_whole_mass(radial_path):
     ax = symmetry.plot_angle_measure(radial_path, [0.0, 4.0])
-    heights = [patch.get_data().values.sum() for patch in ax.patches]
-    np.testing.assert_allclose(heights[2:], radial_path.observed["mass"][-1] * [1, -1], rtol=1e-12)
+    masses = [np.sum(patch.get_data().values * np.diff(patch.get_data().edges)) for patch in ax.patches]
+    np.testing.assert_allclose(masses[2:], radial_path.observed["mass"][-1] * [1, -1], rtol=1e-12)
     labelled(ax)
 
 

@@ -177,7 +177,7 @@ def _table(path: Path) -> np.ndarray:
 
 
 def plot_angle_measure(path: Path, times: Sequence[float], axes: Axes | None = None) -> Axes:
-    """Mass per angle at the saves nearest to the given times; ν⁺ upwards, ν⁻ downwards.
+    """Mass per radian at the saves nearest to the given times; ν⁺ upwards, ν⁻ downwards; one bar per node.
 
     Arguments:
         path: of a radial or ridge reduction.
@@ -189,16 +189,18 @@ def plot_angle_measure(path: Path, times: Sequence[float], axes: Axes | None = N
     angles, masses = path.observed["angles"], path.observed["masses"]
     count = angles.shape[1] // 2
     top = np.pi if np.max(angles[0]) > np.pi / 2 + 1e-9 else np.pi / 2
-    edges = np.linspace(0, top, 25)
     for number, time in enumerate(times):
         row = int(np.argmin(np.abs(path.ts - time)))
         for part, direction in ((slice(0, count), 1.0), (slice(count, None), -1.0)):
-            heights, _ = np.histogram(angles[row, part], edges, weights=masses[row, part])
+            order = np.argsort(angles[row, part])
+            places, inside = angles[row, part][order], masses[row, part][order]
+            edges = np.concatenate([[0.0], 0.5 * (places[1:] + places[:-1]), [top]])
+            heights = inside / np.diff(edges)
             label = f"t = {path.ts[row]:.3g}" if direction > 0 else None
             ax.stairs(direction * heights, edges, color=rule_colour(number), lw=1.6, label=label)
     ax.axhline(0, color=MUTED, lw=0.8)
     ax.set_xlabel("angle θ to the subspace (rad)" if top < 2 else "angle θ to the direction (rad)")
-    ax.set_ylabel("mass per bin: ν⁺ upwards, ν⁻ downwards")
+    ax.set_ylabel("mass per radian: ν⁺ upwards, ν⁻ downwards")
     ax.legend(fontsize="small", frameon=False)
     dress(ax)
     return ax
