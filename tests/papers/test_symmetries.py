@@ -25,7 +25,10 @@ def judged(statement):
     return reproduce(Paper("one claim", "ours", (claim,)), quick=True)[0].verdict
 
 
-@pytest.mark.parametrize("statement", ["… and converges", "… also for anisotropic", "Neurons align"])
+@pytest.mark.parametrize(
+    "statement",
+    [pytest.param("… and converges", marks=pytest.mark.slow), "… also for anisotropic", "Neurons align"],
+)
 def test_claims_of_reduced_dynamics_hold(statement):
     assert judged(statement) is Verdict.HOLDS
 
@@ -62,6 +65,7 @@ def test_the_rules_of_the_floor_and_of_the_slopes_can_fail():
     assert claims["Finite wid"].rule.decide({"sup": -1.0}, -0.5).verdict is Verdict.FAILS
 
 
+@pytest.mark.slow
 def test_a_symmetry_with_the_wrong_sign_is_not_preserved(monkeypatch):
     right = symmetries.generate_group
 

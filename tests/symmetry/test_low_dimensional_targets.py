@@ -137,6 +137,7 @@ def test_the_distance_to_a_finite_network_equals_a_million_draws(radial):
     assert abs(squares.mean() - found) < 4 * squares.std() / 1000
 
 
+@pytest.mark.slow
 def test_a_cloud_at_the_nodes_of_the_reduction_has_no_distance_but_that_of_its_sides(radial):
     """Neurons with the nodes' angles and masses, their directions drawn at random, approach the reduction."""
     reduction, path = radial

@@ -93,6 +93,7 @@ def test_directions_without_inputs_are_left_out_of_the_optimum():
     assert reduced.solve([30.0]).observed["gap"][0] < 1e-6
 
 
+@pytest.mark.slow
 def test_a_start_with_positive_outputs_only_is_refused_and_does_not_stay_linear():
     problem = cubic_risk(100)
     cloud = symmetry.sample_particles(jax.random.key(0), 100, 10)
@@ -171,7 +172,13 @@ def test_distances_between_predictors_are_metric_and_equal_draws():
     x = problem.inputs.sample(jax.random.key(2), 200_000)
     squares = np.asarray((problem.predict(first, x) - problem.predict(second, x))[:, 0] ** 2)
     assert abs(squares.mean() - there) < 4 * squares.std() / np.sqrt(squares.size)
+
+
+@pytest.mark.slow
+def test_distances_of_smooth_networks_equal_draws():
+    first, second = jax.random.normal(jax.random.key(0), (2, 35))
     series = td.PopulationRisk(td.two_layer(4, 7, "tanh"), td.LinearTarget(np.ones(4)), td.GaussianInputs(4))
+    x = series.inputs.sample(jax.random.key(2), 200_000)
     squares = np.asarray((series.predict(first, x) - series.predict(second, x))[:, 0] ** 2)
     found = symmetry.mean_square_distance(series, first, second)
     assert abs(squares.mean() - found) < 4 * squares.std() / np.sqrt(squares.size)
