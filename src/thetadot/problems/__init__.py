@@ -28,6 +28,8 @@ from thetadot.problems.losses import cross_entropy, logistic, squared
 from thetadot.problems.mlp import linear, mlp
 from thetadot.problems.population import PopulationRisk
 from thetadot.problems.problem import Problem
+from thetadot.problems.pytorch.errors import ImportMismatchError, UnsupportedLayerError
+from thetadot.problems.pytorch.importer import from_torch, load_torch, to_torch
 from thetadot.problems.residual import residual
 from thetadot.problems.targets import LinearTarget, OddTarget, Target, cubic_target
 from thetadot.problems.teacher_target import TeacherTarget
@@ -40,6 +42,7 @@ __all__ = [
     "FunctionRisk",
     "GaussianInputs",
     "HessianTooLargeError",
+    "ImportMismatchError",
     "InputLaw",
     "LabelError",
     "Layout",
@@ -61,6 +64,7 @@ __all__ = [
     "TeacherTarget",
     "UnknownNameError",
     "UnsupportedExpectation",
+    "UnsupportedLayerError",
     "as_activation",
     "conv",
     "cross_entropy",
@@ -69,11 +73,14 @@ __all__ = [
     "diagonal",
     "errors",
     "from_equinox",
+    "from_torch",
     "hessian_by_columns",
     "linear",
+    "load_torch",
     "logistic",
     "mlp",
     "residual",
     "squared",
+    "to_torch",
     "two_layer",
 ]
