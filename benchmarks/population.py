@@ -227,7 +227,12 @@ def mini_batches(steps: int) -> None:
             final = symmetry.Particles(jnp.asarray(a_end), jnp.asarray(b_end))
             judged = _judged(problem, symmetry.to_theta(problem, final), truth)
             rows.append((f"{name}, {steps} steps × {batch} fresh samples", seconds, *judged))
-    head = ("method", "seconds", "exact risk at the end", "L² distance to the exact flow's predictor (floor 1e-8)")
+    head = (
+        "method",
+        "seconds",
+        "exact risk at the end",
+        "L² distance to the exact flow's predictor (floor 1e-8)",
+    )
     table("m = 100 to t = 2", head, rows)
 
 

@@ -56,7 +56,12 @@ def _array(one: Found, name: str) -> np.ndarray:
 
 
 def _chart(
-    title: str, y: str, shown: Sequence[Found], lines: Sequence[Line], colours: dict[int, str], log_y: bool = True
+    title: str,
+    y: str,
+    shown: Sequence[Found],
+    lines: Sequence[Line],
+    colours: dict[int, str],
+    log_y: bool = True,
 ) -> Chart:
     log_y = log_y and suits_logarithm([line.y for line in lines])
     return Chart(
