@@ -13,7 +13,8 @@ __version__ = "0.1.0"
 _EXPORTS = {
     "problems": (
         "Problem EmpiricalRisk FunctionRisk from_equinox from_torch to_torch mlp linear two_layer diagonal residual "
-        "conv squared cross_entropy logistic"
+        "conv squared cross_entropy logistic PopulationRisk GaussianInputs SphereInputs Target LinearTarget OddTarget "
+        "TeacherTarget NormTarget ProductTarget RidgeTarget cubic_target"
     ),
     "dynamics": (
         "flow descend integrate flow_ensemble Until Event Path PathEnsemble Outcome Accuracy Flow StepMap "
@@ -24,8 +25,8 @@ _EXPORTS = {
 }
 _HOME = {name: package for package, names in _EXPORTS.items() for name in names.split()}
 _PACKAGES = (
-    "numerics", "problems", "dynamics", "stability", "conservation", "integrability", "fluctuations", "saddles",
-    "studies", "report", "papers", "errors",
+    "numerics", "problems", "dynamics", "stability", "saddles", "conservation", "symmetry",
+    "integrability", "fluctuations", "studies", "report", "papers", "errors",
 )  # fmt: skip
 __all__ = ["__version__", "data", *_PACKAGES, *_HOME]  # pyright: ignore[reportUnsupportedDunderAll]
 

@@ -141,10 +141,29 @@ def test_hessians_of_a_network_equal_those_with_xlas_function(ours, theirs):
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-13 * float(jnp.max(jnp.abs(expected))))
 
 
-@pytest.mark.parametrize("name", ["erf", "softplus", "sigmoid", "tanh"])
+@pytest.mark.parametrize("name", ["erf", "softplus", "sigmoid", "tanh", "arccos"])
 def test_single_precision_is_refused(name):
     with pytest.raises(td.PrecisionError, match=f"{name} takes float64, given float32"):
         getattr(elementwise, name)(jnp.ones(2, dtype=jnp.float32))
+
+
+def test_arccos_and_its_sine_are_right_to_two_units_of_the_last_place():
+    rng = np.random.default_rng(5)
+    near = 10 ** rng.uniform(-16, 0, 600)
+    points = np.concatenate(
+        [rng.uniform(-1, 1, 1200), 1 - near, near - 1, [0.0, 1.0, -1.0, 1e-300, 0.5**0.5]]
+    )
+    angle, sine = (np.asarray(part) for part in jax.jit(elementwise.arccos_and_sine)(jnp.asarray(points)))
+    assert errors_in_ulp(angle, points, mpmath.acos).max() <= 2.0
+    assert errors_in_ulp(sine, points, lambda z: mpmath.sqrt(1 - z * z)).max() <= 2.0
+    np.testing.assert_allclose(elementwise.arccos(jnp.asarray(points)), angle, rtol=5e-16)
+    slope = jax.vmap(jax.grad(elementwise.arccos))(jnp.asarray(points[:1200]))
+    np.testing.assert_allclose(slope, -1 / np.sqrt((1 - points[:1200]) * (1 + points[:1200])), rtol=1e-15)
+
+
+def test_arccos_takes_rounding_beyond_one_for_one():
+    found = elementwise.arccos(jnp.array([1 + 1e-15, -1 - 1e-15, np.nan]))
+    np.testing.assert_array_equal(found, [0.0, np.pi, np.nan])
 
 
 @pytest.mark.slow

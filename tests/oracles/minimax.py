@@ -93,6 +93,14 @@ def tables() -> dict[str, tuple[tuple[float, ...], mpf]]:
             root = mpmath.sqrt(z)
             return (root * mpmath.coth(root / 2) - 2) / z if z > mpf(10) ** -30 else mpf(1) / 6
 
+        def arc_ratio(z):
+            return mpmath.asin(mpmath.sqrt(z)) / mpmath.sqrt(z) if z else mpf(1)
+
+        arc, _, arc_error = minimax(
+            lambda z: (arc_ratio(z) - 1) / z if z else mpf(1) / 6,
+            lambda z: (z + mpf(10) ** -12) / arc_ratio(z),
+            mpf(0), mpf(1) / 2, 18,
+        )  # fmt: skip
         near, _, near_error = minimax(
             lambda z: erf_ratio(z) - 1, lambda z: 1 / erf_ratio(z), mpf(0), JOIN**2, 10
         )
@@ -104,6 +112,7 @@ def tables() -> dict[str, tuple[tuple[float, ...], mpf]]:
             even_part, lambda z: z ** mpf("1.5") / 2 + mpf(10) ** -12, mpf(0), mpmath.log(2) ** 2 / 4, 4
         )
         found = {
+            "_ARCSINE": (arc, arc_error),
             "_EXP": (exp, exp_error),
             "_ERF_NEAR": (near, near_error),
             "_ERFCX_OVER": (over, far_error),

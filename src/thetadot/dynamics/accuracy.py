@@ -14,6 +14,9 @@ class Accuracy:
         energy_defect: |L(0) − L(T) − time_scale·∫‖∇L‖²dt| / (L(0) − L(T)); NaN where there is no loss.
         rtol: the local tolerance of the run that is returned (NaN for maps).
         note: one sentence that says what the estimate rests on.
+        expectation_error: largest bound over the rows on the error of a population risk's own expectations, absolute;
+            None for other problems.
+        expectation_tolerance: the tolerance that the problem was given for it.
     """
 
     target: float | None
@@ -21,6 +24,8 @@ class Accuracy:
     energy_defect: float
     rtol: float
     note: str = ""
+    expectation_error: float | None = None
+    expectation_tolerance: float | None = None
 
     @property
     def certified(self) -> bool:
@@ -29,20 +34,35 @@ class Accuracy:
 
     @property
     def missed(self) -> bool:
-        """Whether the measured error exceeds what was asked; such a path is flagged everywhere."""
+        """Whether a measured error exceeds what was asked; such a path is flagged everywhere."""
+        return self._drifted or self._beyond
+
+    @property
+    def _drifted(self) -> bool:
         return (
             self.global_error is not None and self.target is not None and not self.global_error <= self.target
+        )
+
+    @property
+    def _beyond(self) -> bool:
+        asked = self.expectation_tolerance
+        return (
+            self.expectation_error is not None and asked is not None and not self.expectation_error <= asked
         )
 
     def __str__(self) -> str:
         if self.global_error is None:
             text = self.note or f"accuracy not certified, rtol = {self.rtol:.1e}"
         else:
-            verdict = "MISSED" if self.missed else "met"
+            verdict = "MISSED" if self._drifted else "met"
             target = "" if self.target is None else f", asked {self.target:.1e}: {verdict}"
             text = f"global error {self.global_error:.1e}{target}"
         if self.energy_defect == self.energy_defect:
             text += f"; energy defect {self.energy_defect:.1e}"
+        if self.expectation_error is not None:
+            verdict = "MISSED" if self._beyond else "met"
+            asked = f", asked {self.expectation_tolerance:.1e}: {verdict}"
+            text += f"; expectations within {self.expectation_error:.1e}{asked}"
         return text
 
 

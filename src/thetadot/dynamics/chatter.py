@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from thetadot.dynamics.vanishing import resting
 from thetadot.problems import Problem
 
 EVERY = 2000  # accepted steps between two looks: their places depend on nothing but the run
@@ -70,8 +71,10 @@ def sliding_pair(problem: Problem, theta: Float[Array, " P"]) -> str | None:
 
     On a sliding mode, steps of any length along −∇L cross the kink to and fro; an unstable step length would not do so
     at a thousandth of it. More than five crossings of one (neuron, sample) pair within short arcs of three lengths
-    (1e-7, 1e-8, 1e-9 of ‖θ‖ a step) count as sliding.
+    (1e-7, 1e-8, 1e-9 of ‖θ‖ a step) count as sliding. A population has no samples: there a neuron may rest at b = 0.
     """
+    if not hasattr(problem, "x"):
+        return resting(problem, theta)
     flips = {layer: np.asarray(part) for layer, part in _flips(problem, theta).items()}
     layer = max(flips, key=lambda layer: np.max(flips[layer]))
     most = int(np.max(flips[layer]))

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from thetadot.dynamics import chatter, engine, guards
+from thetadot.dynamics import chatter, engine, guards, vanishing
 from thetadot.dynamics.accuracy import Stats
 from thetadot.dynamics.carry import Carry, Rows, Settings
 from thetadot.dynamics.clock import Clock
@@ -139,7 +139,8 @@ def _look_for_chatter(task: Task, record: Record) -> None:
     if int(record.carry.accepted) % chatter.EVERY:
         return
     looked, record.looked = record.looked, _now(record)
-    if not chatter.little_progress(_now(record), looked, record.carry.y, record.carry.field):
+    little = chatter.little_progress(_now(record), looked, record.carry.y, record.carry.field)
+    if not (little or vanishing.singular(task.problem)):
         return
     pair = chatter.sliding_pair(task.problem, record.carry.y)
     if pair is not None:
@@ -309,7 +310,11 @@ def _record_events(task: Task, record: Record) -> bool:
         for name in record.columns:
             if not name.startswith("dense."):
                 record.columns[name] = [record.rows(name)[keep]]
-    record.end(Outcome.EVENT, f"event {found[-1].name!r} at t = {float(terminal.time):.9g}")
+    where, gone = f"t = {float(terminal.time):.9g}", vanishing.lost(found[-1].name, task.problem, terminal.y)
+    if gone is None:
+        record.end(Outcome.EVENT, f"event {found[-1].name!r} at {where}")
+    else:
+        record.end(Outcome.STALLED, f"{where}: {gone}")
     return True
 
 

@@ -1,5 +1,6 @@
 """Gradient flow of a problem, θ̇ = −time_scale·∇L(θ), to a stated accuracy."""
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,8 @@ from thetadot.dynamics.path import Path
 from thetadot.dynamics.prepare import FlowArgumentError, Wishes, make_task
 from thetadot.dynamics.right_sides import StateError, TrainingSide, flat_state
 from thetadot.dynamics.until import Until
-from thetadot.problems import Problem
+from thetadot.dynamics.vanishing import neuron_events
+from thetadot.problems import PopulationRisk, Problem
 
 NORMALISATION = "loss: mean over samples, with ½ in the squared loss; time in its units"
 
@@ -92,7 +94,7 @@ def flow(
         noise = jax.random.normal(jax.random.key(0), y0.shape)
         y0 = y0 + perturb * np.linalg.norm(y0) * noise / np.linalg.norm(noise)
     observables = resolve_observables(observe, problem)
-    watched = resolve_events(events)
+    watched = (*resolve_events(events), *neuron_events(problem))
     check_observables(observables, y0, problem)
     wishes = Wishes(until, accuracy, rtol, atol, solver, saves, certify, polish, dense=False)
     task = make_task(
@@ -117,4 +119,15 @@ def flow(
         throw=throw,
         dense=False,
     )
-    return follow(plan, resume)
+    return _with_expectations(follow(plan, resume), problem)
+
+
+def _with_expectations(path: Path, problem: Problem) -> Path:
+    """The path with the worst error of the problem's own expectations over its rows, where it has such."""
+    if not isinstance(problem, PopulationRisk) or problem.method == "closed":
+        return path
+    worst = max(problem.expectation_error(theta) for theta in path.thetas)
+    accuracy = dataclasses.replace(
+        path.accuracy, expectation_error=worst, expectation_tolerance=problem.tolerance
+    )
+    return dataclasses.replace(path, accuracy=accuracy)

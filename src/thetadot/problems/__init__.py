@@ -18,15 +18,21 @@ from thetadot.problems.errors import (
     ProblemError,
     ShapeError,
     UnknownNameError,
+    UnsupportedExpectation,
 )
+from thetadot.problems.few_directions import NormTarget, ProductTarget, RidgeTarget
 from thetadot.problems.function_risk import FunctionRisk
+from thetadot.problems.inputs import GaussianInputs, InputLaw, SphereInputs
 from thetadot.problems.layout import Layout, Neuron
 from thetadot.problems.losses import cross_entropy, logistic, squared
 from thetadot.problems.mlp import linear, mlp
+from thetadot.problems.population import PopulationRisk
 from thetadot.problems.problem import Problem
 from thetadot.problems.pytorch.errors import ImportMismatchError, UnsupportedLayerError
 from thetadot.problems.pytorch.importer import from_torch, load_torch, to_torch
 from thetadot.problems.residual import residual
+from thetadot.problems.targets import LinearTarget, OddTarget, Target, cubic_target
+from thetadot.problems.teacher_target import TeacherTarget
 from thetadot.problems.two_layer import two_layer
 
 __all__ = [
@@ -34,22 +40,35 @@ __all__ = [
     "DataError",
     "EmpiricalRisk",
     "FunctionRisk",
+    "GaussianInputs",
     "HessianTooLargeError",
     "ImportMismatchError",
+    "InputLaw",
     "LabelError",
     "Layout",
+    "LinearTarget",
     "MissingExtraError",
     "NetworkError",
     "Neuron",
     "NoPredictionError",
+    "NormTarget",
+    "OddTarget",
+    "PopulationRisk",
     "Problem",
     "ProblemError",
+    "ProductTarget",
+    "RidgeTarget",
     "ShapeError",
+    "SphereInputs",
+    "Target",
+    "TeacherTarget",
     "UnknownNameError",
+    "UnsupportedExpectation",
     "UnsupportedLayerError",
     "as_activation",
     "conv",
     "cross_entropy",
+    "cubic_target",
     "data",
     "diagonal",
     "errors",

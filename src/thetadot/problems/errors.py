@@ -41,3 +41,7 @@ class HessianTooLargeError(ProblemError):
 
 class MissingExtraError(ProblemError):
     """An optional package is needed for this and is not installed."""
+
+
+class UnsupportedExpectation(ProblemError):  # noqa: N818
+    """No exact rule is known for an expectation over this activation, target and law of inputs."""

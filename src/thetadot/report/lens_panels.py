@@ -19,13 +19,14 @@ from thetadot.report.series import member_names, rule_names
 
 DRAWN_BY = {
     "stability": "stability_panels",
+    "saddles": "saddles_panels",
     "conservation": "conservation_panels",
+    "symmetry": "symmetry_panels",
     "integrability": "integrability_panels",
     "fluctuations": "fluctuations_panels",
-    "saddles": "saddles_panels",
 }
 """{lens: module of this package with a function of the same name, found → panels}; other lenses are drawn from the
-names, dimensions and units in their Datasets."""
+names, dimensions and units in their Datasets. A function `<lens>_table` there makes a table."""
 
 DECIDED_BY = {
     "integrability": "integrability_panels",
@@ -47,6 +48,7 @@ class Section:
         notes: warnings that it gave.
         panels: its figures.
         cards: what it decided.
+        table: heads, rows and label of its table, or None.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Section:
     notes: tuple[str, ...]
     panels: tuple[Panel, ...]
     cards: tuple[Card, ...] = ()
+    table: tuple[list[str], list[list[Cell]], str] | None = None
 
     @property
     def title(self) -> str:
@@ -80,6 +83,7 @@ def lens_sections(found: Sequence[Found], most: int = 12) -> list[Section]:
                 tuple(dict.fromkeys(note for one in mine for note in one.notes)),
                 tuple(_panels(name, results)),
                 cards,
+                _table(name, results),
             )
         )
     return sections
@@ -112,6 +116,13 @@ def _panels(name: str, found: Sequence[Found]) -> Iterator[Panel]:
     for panel in make(found):
         if not panel.chart.empty:
             yield dataclasses.replace(panel, name=f"lens-{_word(name)}-{panel.name}")
+
+
+def _table(name: str, found: Sequence[Found]) -> tuple[list[str], list[list[Cell]], str] | None:
+    if name not in DRAWN_BY:
+        return None
+    make = getattr(importlib.import_module(f"thetadot.report.{DRAWN_BY[name]}"), f"{name}_table", None)
+    return None if make is None else make(found)
 
 
 def _word(text: str) -> str:

@@ -17,6 +17,8 @@ from thetadot.errors import ThetadotError
 from thetadot.problems import EmpiricalRisk, Problem
 from thetadot.studies import problem_schema as shapes
 from thetadot.studies.errors import StudyError
+from thetadot.studies.population_build import make_population
+from thetadot.studies.population_schema import Population
 from thetadot.studies.schema import StudySpec
 from thetadot.studies.source import Key, Origin
 
@@ -40,6 +42,9 @@ def make_problem(spec: StudySpec, origin: Origin) -> Problem:
     """
     if isinstance(spec.problem, shapes.Python):
         problem = _from_code(spec.problem, origin)
+    elif isinstance(spec.problem, Population):
+        with _pointing(origin, "problem"):
+            problem = make_population(spec.problem)
     else:
         problem = _empirical(spec.problem, origin)
     theta = jax.ShapeDtypeStruct((problem.size,), np.float64)

@@ -13,10 +13,11 @@ from thetadot.studies.errors import LensError
 
 PACKAGED = (
     "stability",
+    "saddles",
     "conservation",
+    "symmetry",
     "integrability",
     "fluctuations",
-    "saddles",
 )
 """Names of the packages whose module `study` binds a lens: `Options`, `analyse` and, if wanted, `COMPARED`."""
 

@@ -4,21 +4,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from thetadot.studies.schema_parts import Count, FileName, Finite, NonNegative, Part, Positive, Seed, Word
+from thetadot.studies.population_schema import Population
+from thetadot.studies.schema_parts import (
+    Activation,
+    Count,
+    FileName,
+    Finite,
+    NonNegative,
+    Part,
+    Positive,
+    Seed,
+    Word,
+)
 
-Activation = Literal[
-    "tanh",
-    "sigmoid",
-    "erf",
-    "softplus",
-    "gelu",
-    "relu",
-    "leaky_relu",
-    "squared_relu",
-    "square",
-    "cube",
-    "identity",
-]
 Widths = Annotated[list[Count], Field(min_length=2)]
 Bias = bool | Literal["hidden"]
 
@@ -259,4 +257,4 @@ class Python(Part):
     """Keyword arguments for the function."""
 
 
-Problem = Annotated[Empirical | Python, Field(discriminator="kind")]
+Problem = Annotated[Empirical | Population | Python, Field(discriminator="kind")]

@@ -1,7 +1,7 @@
 """What every part of a study file shares: strict models, and the types of their values."""
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -46,3 +46,16 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Duration = Annotated[float, BeforeValidator(seconds), AfterValidator(_finite), Field(gt=0)]
 FileName = Annotated[str, Field(min_length=1)]
 Word = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+Activation = Literal[
+    "tanh",
+    "sigmoid",
+    "erf",
+    "softplus",
+    "gelu",
+    "relu",
+    "leaky_relu",
+    "squared_relu",
+    "square",
+    "cube",
+    "identity",
+]
