@@ -46,7 +46,9 @@ class Graph(eqx.Module):
     def __init__(self, sources: Any, targets: Any, weights: Any = None, *, size: int):
         if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
             raise GraphError(f"size is {size!r}, expected a whole number of nodes, at least 1")
-        ends = [_indices(given, name, int(size)) for given, name in ((sources, "sources"), (targets, "targets"))]
+        ends = [
+            _indices(given, name, int(size)) for given, name in ((sources, "sources"), (targets, "targets"))
+        ]
         if weights is None:
             values = np.ones(len(ends[0]))
         else:
@@ -121,7 +123,10 @@ class Graph(eqx.Module):
             raise GraphError(f"order is no permutation of the {self.size} nodes")
         place = np.argsort(order)
         return Graph(
-            place[np.asarray(self.sources)], place[np.asarray(self.targets)], np.asarray(self.weights), size=self.size
+            place[np.asarray(self.sources)],
+            place[np.asarray(self.targets)],
+            np.asarray(self.weights),
+            size=self.size,
         )
 
 
@@ -196,7 +201,9 @@ def _indices(given: Any, name: str, size: int) -> Int[np.ndarray, " E"]:
         raise GraphError(f"{name} are traced: build the graph outside of jit and hand it in")
     array = np.asarray(given)
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
-        raise GraphError(f"{name} have shape {array.shape} and dtype {array.dtype}, expected whole numbers (E,)")
+        raise GraphError(
+            f"{name} have shape {array.shape} and dtype {array.dtype}, expected whole numbers (E,)"
+        )
     if array.size and (array.min() < 0 or array.max() >= size):
         raise GraphError(f"{name} run from {array.min()} to {array.max()}, expected 0 to {size - 1}")
     return array.astype(np.int64)

@@ -4,8 +4,8 @@ The equations and their parameters are those of the code of V. Vasiliauskaite an
 (arXiv 2301.04900), FitzHugh–Nagumo with textbook parameters of ours.
 """
 
+import functools
 from collections.abc import Callable
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -73,9 +73,21 @@ def _domain(**exponents: float) -> str:
     return ""
 
 
-def _made(own: Callable, pair: Callable, numbers: tuple, components: int = 1, domain: str = "") -> NodeDynamics:
+Terms = tuple[Callable, Callable]
+
+
+def _made(terms: Terms, *numbers: float, components: int = 1, domain: str = "") -> NodeDynamics:
     arrays = tuple(jnp.asarray(float(number)) for number in numbers)
-    return NodeDynamics(Partial(own, *arrays), Partial(pair, *arrays), components, domain)
+    return NodeDynamics(Partial(terms[0], *arrays), Partial(terms[1], *arrays), components, domain)
+
+
+# Terms are made once for each exponent: parameters are arguments, so that other values compile nothing.
+@functools.cache
+def _mass_action(exponent: float) -> Terms:
+    return (
+        lambda inflow, decay, coupling, x: inflow - decay * _power(x, exponent),
+        lambda inflow, decay, coupling, x, other: -coupling * x * other,
+    )
 
 
 def mass_action(
@@ -88,11 +100,16 @@ def mass_action(
         >>> mass_action()(np.array([[1.0], [2.0]]), Graph([0], [1], size=2)).round(12).tolist()
         [[0.4], [-2.3]]
     """
-    return _made(
-        lambda inflow, decay, coupling, x: inflow - decay * _power(x, decay_exponent),
-        lambda inflow, decay, coupling, x, other: -coupling * x * other,
-        (inflow, decay, coupling), domain=_domain(decay_exponent=decay_exponent),
-    )  # fmt: skip
+    domain = _domain(decay_exponent=decay_exponent)
+    return _made(_mass_action(float(decay_exponent)), inflow, decay, coupling, domain=domain)
+
+
+@functools.cache
+def _population(exponent: float, coupling_exponent: float) -> Terms:
+    return (
+        lambda decay, coupling, x: -decay * _power(x, exponent),
+        lambda decay, coupling, x, other: coupling * _power(other, coupling_exponent),
+    )
 
 
 def population(
@@ -105,11 +122,16 @@ def population(
         >>> population()(np.array([[4.0], [1.0]]), Graph([0], [1], size=2)).round(12).tolist()
         [[-128.0], [0.4]]
     """
-    return _made(
-        lambda decay, coupling, x: -decay * _power(x, decay_exponent),
-        lambda decay, coupling, x, other: coupling * _power(other, coupling_exponent),
-        (decay, coupling), domain=_domain(decay_exponent=decay_exponent, coupling_exponent=coupling_exponent),
-    )  # fmt: skip
+    domain = _domain(decay_exponent=decay_exponent, coupling_exponent=coupling_exponent)
+    return _made(_population(float(decay_exponent), float(coupling_exponent)), decay, coupling, domain=domain)
+
+
+@functools.cache
+def _michaelis_menten(hill: float) -> Terms:
+    return (
+        lambda decay, coupling, x: -decay * x,
+        lambda decay, coupling, x, other: coupling * _power(other, hill) / (1 + _power(other, hill)),
+    )
 
 
 def michaelis_menten(*, decay: float = 4.0, coupling: float = 0.5, hill: float = 3.0) -> NodeDynamics:
@@ -120,11 +142,13 @@ def michaelis_menten(*, decay: float = 4.0, coupling: float = 0.5, hill: float =
         >>> michaelis_menten()(np.array([[1.0], [0.0]]), Graph([0], [1], size=2)).tolist()
         [[-4.0], [0.25]]
     """
-    return _made(
-        lambda decay, coupling, x: -decay * x,
-        lambda decay, coupling, x, other: coupling * _power(other, hill) / (1 + _power(other, hill)),
-        (decay, coupling), domain=_domain(hill=hill),
-    )  # fmt: skip
+    return _made(_michaelis_menten(float(hill)), decay, coupling, domain=_domain(hill=hill))
+
+
+_EPIDEMIC: Terms = (
+    lambda recovery, infection, x: -recovery * x,
+    lambda recovery, infection, x, other: infection * (1 - x) * other,
+)
 
 
 def epidemic(*, recovery: float = 4.0, infection: float = 0.5) -> NodeDynamics:
@@ -135,11 +159,13 @@ def epidemic(*, recovery: float = 4.0, infection: float = 0.5) -> NodeDynamics:
         >>> epidemic()(np.array([[1.0], [0.5]]), Graph([0], [1], size=2)).tolist()
         [[-4.0], [-1.75]]
     """
-    return _made(
-        lambda recovery, infection, x: -recovery * x,
-        lambda recovery, infection, x, other: infection * (1 - x) * other,
-        (recovery, infection),
-    )
+    return _made(_EPIDEMIC, recovery, infection)
+
+
+_HEAT: Terms = (
+    lambda conductivity, x: jnp.zeros_like(x),
+    lambda conductivity, x, other: conductivity * (other - x),
+)
 
 
 def heat_diffusion(*, conductivity: float = 0.5) -> NodeDynamics:
@@ -150,15 +176,26 @@ def heat_diffusion(*, conductivity: float = 0.5) -> NodeDynamics:
         >>> heat_diffusion()(np.array([[1.0], [0.0]]), Graph([0], [1], size=2)).tolist()
         [[0.0], [0.5]]
     """
-    return _made(
-        lambda conductivity, x: jnp.zeros_like(x),
-        lambda conductivity, x, other: conductivity * (other - x),
-        (conductivity,),
-    )
+    return _made(_HEAT, conductivity)
+
+
+def _neuron(drive: Array, offset: Array, damping: Array, slowness: Array, coupling: Array, x: Array) -> Array:
+    v, w = x
+    return jnp.stack([v - v**3 / 3 - w + drive, (v + offset - damping * w) / slowness])
+
+
+def _gap_junction(*numbers: Array) -> Array:
+    coupling, x, other = numbers[-3:]
+    return jnp.stack([coupling * (other[0] - x[0]), jnp.zeros_like(x[0])])
 
 
 def fitzhugh_nagumo(
-    *, drive: float = 0.5, offset: float = 0.7, damping: float = 0.8, slowness: float = 12.5, coupling: float = 0.1
+    *,
+    drive: float = 0.5,
+    offset: float = 0.7,
+    damping: float = 0.8,
+    slowness: float = 12.5,
+    coupling: float = 0.1,
 ) -> NodeDynamics:
     """v̇ = v − v³/3 − w + drive + coupling·Σ_j A_ji (v_j − v_i), ẇ = (v + offset − damping·w)/slowness.
 
@@ -169,12 +206,4 @@ def fitzhugh_nagumo(
         >>> fitzhugh_nagumo()(np.array([[0.0, 0.5]]), Graph([], [], size=1)).round(3).tolist()
         [[0.0, 0.024]]
     """
-
-    def own(drive: Any, offset: Any, damping: Any, slowness: Any, coupling: Any, x: Array) -> Array:
-        v, w = x
-        return jnp.stack([v - v**3 / 3 - w + drive, (v + offset - damping * w) / slowness])
-
-    def pair(drive: Any, offset: Any, damping: Any, slowness: Any, coupling: Any, x: Array, other: Array) -> Array:
-        return jnp.stack([coupling * (other[0] - x[0]), jnp.zeros_like(x[0])])
-
-    return _made(own, pair, (drive, offset, damping, slowness, coupling), components=2)
+    return _made((_neuron, _gap_junction), drive, offset, damping, slowness, coupling, components=2)

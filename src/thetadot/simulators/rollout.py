@@ -1,6 +1,5 @@
 """Roll-outs of linear simulators, how fast they grow, and how long a forecast is good."""
 
-
 import numpy as np
 import scipy.linalg
 from jaxtyping import Float
