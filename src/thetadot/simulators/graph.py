@@ -92,7 +92,8 @@ class Graph(eqx.Module):
     @property
     def in_degrees(self) -> Float[np.ndarray, " n"]:
         """Sum of the weights of each node's incoming edges."""
-        return np.bincount(np.asarray(self.targets), np.asarray(self.weights), minlength=self.size)
+        sums = np.bincount(np.asarray(self.targets), np.asarray(self.weights), minlength=self.size)
+        return sums.astype(np.float64)  # of no edges NumPy makes integers
 
     @property
     def mean_degree(self) -> float:

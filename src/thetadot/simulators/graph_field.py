@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from thetadot.problems.checks import Numbers, as_float64, as_vector
 from thetadot.problems.layout import Layout
 from thetadot.problems.losses import SampleLoss
 from thetadot.problems.start import gaussian_start
@@ -97,12 +98,11 @@ class GraphField(eqx.Module):
         form = message_form(graph.size, graph.edges)
         return eqx.tree_at(lambda field: field.graph, _with_message(self, form), graph)
 
-    def evaluate(
-        self, theta: Float[Array, " P"], states: Float[Array, "..."], graph: Graph | None = None
-    ) -> Float[Array, "n d"]:
+    def evaluate(self, theta: Numbers, states: Numbers, graph: Graph | None = None) -> Float[Array, "n d"]:
         """Derivatives (n, d) at states (n, d), on the field's own graph or another."""
         if graph is not None:
             return self.on(graph).evaluate(theta, states)
+        theta, states = as_vector(theta, self.size, "theta"), as_float64(states, "states")
         if states.shape != (self.graph.size, self.components):
             raise MatrixError(
                 f"the field takes states of shape ({self.graph.size}, {self.components}), nodes × components; given "

@@ -97,7 +97,7 @@ def mass_action(
 
     Example:
         >>> from thetadot.simulators import Graph
-        >>> mass_action()(np.array([[1.0], [2.0]]), Graph([0], [1], size=2)).round(12).tolist()
+        >>> np.asarray(mass_action()(np.array([[1.0], [2.0]]), Graph([0], [1], size=2))).round(12).tolist()
         [[0.4], [-2.3]]
     """
     domain = _domain(decay_exponent=decay_exponent)
@@ -119,7 +119,7 @@ def population(
 
     Example:
         >>> from thetadot.simulators import Graph
-        >>> population()(np.array([[4.0], [1.0]]), Graph([0], [1], size=2)).round(12).tolist()
+        >>> np.asarray(population()(np.array([[4.0], [1.0]]), Graph([0], [1], size=2))).round(12).tolist()
         [[-128.0], [0.4]]
     """
     domain = _domain(decay_exponent=decay_exponent, coupling_exponent=coupling_exponent)
@@ -203,7 +203,7 @@ def fitzhugh_nagumo(
 
     Example:
         >>> from thetadot.simulators import Graph
-        >>> fitzhugh_nagumo()(np.array([[0.0, 0.5]]), Graph([], [], size=1)).round(3).tolist()
+        >>> np.asarray(fitzhugh_nagumo()(np.array([[0.0, 0.5]]), Graph([], [], size=1))).round(3).tolist()
         [[0.0, 0.024]]
     """
     return _made((_neuron, _gap_junction), drive, offset, damping, slowness, coupling, components=2)

@@ -96,7 +96,7 @@ def bootstrap_ensemble(
         >>> ensemble = bootstrap_ensemble(
         ...     graph_field(graph, width=2, channels=2), *data, members=2, steps=3, key=jax.random.key(2))
         >>> ensemble.thetas.shape
-        (2, 29)
+        (2, 36)
     """
     x, y = as_numbers(states, "states", 3), as_numbers(derivatives, "derivatives", 3)
     if x.shape != y.shape:
