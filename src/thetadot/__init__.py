@@ -25,6 +25,7 @@ _EXPORTS = {
 _HOME = {name: package for package, names in _EXPORTS.items() for name in names.split()}
 _PACKAGES = (
     "numerics", "problems", "dynamics", "stability", "conservation", "studies", "report", "papers", "errors",
+    "simulators",
 )  # fmt: skip
 __all__ = ["__version__", "data", *_PACKAGES, *_HOME]  # pyright: ignore[reportUnsupportedDunderAll]
 

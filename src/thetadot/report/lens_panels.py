@@ -19,6 +19,7 @@ from thetadot.report.series import member_names, rule_names
 DRAWN_BY = {
     "stability": "stability_panels",
     "conservation": "conservation_panels",
+    "simulators": "simulators_panels",
 }
 """{lens: module of this package with a function of the same name, found → panels}; other lenses are drawn from the
 names, dimensions and units in their Datasets."""

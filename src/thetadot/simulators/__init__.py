@@ -1,5 +1,6 @@
 """Lens: networks that learn dynamics; what the data teach, what is left of the initial weights, when to trust them."""
 
+from thetadot.simulators.analysis import SimulatorAnalysis, Verdict
 from thetadot.simulators.data_energy import DataEnergy, data_energy, learning_times
 from thetadot.simulators.errors import (
     DomainError,
@@ -10,6 +11,14 @@ from thetadot.simulators.errors import (
     SettingError,
     SimulatorError,
     UnstableStepWarning,
+)
+from thetadot.simulators.figures import (
+    plot_error_against_statistic,
+    plot_learning_times,
+    plot_noise_tradeoff,
+    plot_rollout,
+    plot_significance,
+    plot_spectrum,
 )
 from thetadot.simulators.graph import Graph, degree_scale, erdos_renyi
 from thetadot.simulators.graph_data import (
@@ -47,6 +56,7 @@ from thetadot.simulators.nonlinear import (
     off_data_growth,
     project_first_layer,
 )
+from thetadot.simulators.options import Options
 from thetadot.simulators.rollout import forecast_horizon, growth_rate, rollout
 from thetadot.simulators.significance import (
     FieldEnsemble,
@@ -59,6 +69,8 @@ from thetadot.simulators.significance import (
     p_values,
     significance,
 )
+from thetadot.simulators.study import analyse
+from thetadot.simulators.tradeoff import NoiseTradeoff, noise_tradeoff
 from thetadot.simulators.training_rule import BatchedOptax, field_rule
 
 __all__ = [
@@ -77,16 +89,21 @@ __all__ = [
     "NodeDynamics",
     "NoiseBound",
     "NoiseStatus",
+    "NoiseTradeoff",
     "NotASimulatorError",
     "NullDistribution",
     "OffDataGrowth",
+    "Options",
     "SettingError",
     "Significance",
+    "SimulatorAnalysis",
     "SimulatorError",
     "SpectrumStatus",
     "UnstableStepWarning",
+    "Verdict",
     "absolute_with_spread",
     "acceptance",
+    "analyse",
     "bootstrap_ensemble",
     "d_statistic",
     "data_energy",
@@ -111,11 +128,18 @@ __all__ = [
     "moments",
     "moments_of",
     "noise_stability_bound",
+    "noise_tradeoff",
     "noisy_moments",
     "null_distribution",
     "observed_series",
     "off_data_growth",
     "p_values",
+    "plot_error_against_statistic",
+    "plot_learning_times",
+    "plot_noise_tradeoff",
+    "plot_rollout",
+    "plot_significance",
+    "plot_spectrum",
     "population",
     "project_first_layer",
     "project_weights",

@@ -6,6 +6,7 @@ L = 1/(2N) Σ‖Wx − y‖² + ½μ‖W‖², ∇L = WC − K + μW. In the eig
 import dataclasses
 import enum
 import warnings
+from typing import Any
 
 import numpy as np
 import scipy.sparse.linalg
@@ -247,14 +248,14 @@ def leading_inherited(energy: DataEnergy, initial: Numbers, count: int = 6) -> C
     def outside(v: np.ndarray) -> np.ndarray:
         return v - U @ (U.T @ v)
 
-    compression = scipy.sparse.linalg.LinearOperator(
-        (size, size), matvec=lambda v: outside(W @ outside(np.ravel(v))), dtype=np.float64
-    )
+    operator: Any = scipy.sparse.linalg.LinearOperator
+    compression = operator((size, size), matvec=lambda v: outside(W @ outside(np.ravel(v))), dtype=np.float64)
     begin = outside(np.random.default_rng(0).normal(size=size))
-    return ordered(scipy.sparse.linalg.eigs(compression, k=count, v0=begin, return_eigenvectors=False))
+    eigs: Any = scipy.sparse.linalg.eigs
+    return ordered(eigs(compression, k=count, v0=begin, return_eigenvectors=False))
 
 
 def ordered(eigenvalues: np.ndarray) -> Complex[np.ndarray, " n"]:
     """Descending by modulus, then by real and imaginary part, so that equal runs print equally."""
-    values = np.asarray(eigenvalues, complex)
+    values: Any = np.asarray(eigenvalues, complex)
     return values[np.lexsort((-values.imag, -values.real, -np.abs(values).round(12)))]

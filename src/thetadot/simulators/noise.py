@@ -2,6 +2,7 @@
 
 import dataclasses
 import enum
+from typing import Any
 
 import numpy as np
 import scipy.linalg
@@ -47,7 +48,8 @@ def eigenvalue_shift(
             f"input_moment has rank {energy.rank} of {len(C)}: directions without energy do not move to first order; "
             "restrict A and C to the learnable directions"
         )
-    values, left, right = scipy.linalg.eig(A, left=True, right=True)
+    eig: Any = scipy.linalg.eig
+    values, left, right = eig(A, left=True, right=True)
     overlap = np.einsum("ij,ij->j", left.conj(), right)
     if np.any(np.abs(overlap) < 1e-10):
         worst = values[int(np.argmin(np.abs(overlap)))]

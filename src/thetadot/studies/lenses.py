@@ -14,6 +14,7 @@ from thetadot.studies.errors import LensError
 PACKAGED = (
     "stability",
     "conservation",
+    "simulators",
 )
 """Names of the packages whose module `study` binds a lens: `Options`, `analyse` and, if wanted, `COMPARED`."""
 
