@@ -3,6 +3,8 @@
 Only the abstract could be read. Nothing here reproduces a figure or a numbered equation of the paper.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -42,7 +44,9 @@ def _turn(seed: int, size: int) -> np.ndarray:
     return np.linalg.qr(np.random.default_rng(seed).normal(size=(size, size)))[0]
 
 
-def _trained(x: np.ndarray, y: np.ndarray, start: np.ndarray, rate: float, steps: int, saves="steps") -> Path:
+def _trained(
+    x: np.ndarray, y: np.ndarray, start: np.ndarray, rate: float, steps: int, saves: Any = "steps"
+) -> Path:
     problem = EmpiricalRisk(linear([x.shape[1], y.shape[1]]), squared, x, y)
     return descend(problem, start.ravel(), GradientDescent(rate), steps, saves=saves, progress=False)
 
@@ -73,7 +77,7 @@ def _uneven(workbench: Workbench) -> dict:
     path = _trained(x, x @ A.T, start, 0.5, 300)
     errors = np.linalg.norm((path.thetas.reshape(-1, 8, 8) - A) @ V, axis=1)
     times = _half_times(errors)
-    return {"half-times": times, "order": float(scipy.stats.spearmanr(_energies(), times).statistic)}
+    return {"half-times": times, "order": float(scipy.stats.spearmanr(_energies(), times)[0])}
 
 
 def _close(measured: list, predicted: list) -> bool:
@@ -162,7 +166,7 @@ def _unstable_maps(workbench: Workbench) -> Measurement:
 
 def _unstable_generators(workbench: Workbench) -> Measurement:
     left = workbench.shared(_compressions)
-    rates = {case: [float(values.real.max()) for values in spectra] for case, spectra in left.items()}
+    rates = {case: [float(np.real(values).max()) for values in spectra] for case, spectra in left.items()}
     ratios = {
         f"{name} r={rank}": float(np.mean(r)) / unlearned_radius(64, rank, _VARIANCES[name] / 64)
         for (name, rank), r in rates.items()
@@ -202,7 +206,9 @@ def _noise(workbench: Workbench) -> Measurement:
 
 def _remedies(workbench: Workbench) -> Measurement:
     workbench.say("200 initial weights, with and without remedies")
-    failures = dict.fromkeys(("projection", "stable weights", "noise", "none", "only spectrally stable"), 0)
+    failures: dict[str, int] = dict.fromkeys(
+        ("projection", "stable weights", "noise", "none", "only spectrally stable"), 0
+    )
     worst = -np.inf
     for seed in range(200):
         _, x, y = _flat(seed, 4)

@@ -132,8 +132,8 @@ class SimulatorAnalysis:
             values = np.concatenate([self.spectrum.learned, self.spectrum.inherited])
             inherited = np.arange(len(values)) >= len(self.spectrum.learned)
             variables |= {
-                "eigenvalue_real": ("eigenvalue", values.real, {"units": "1"}),
-                "eigenvalue_imaginary": ("eigenvalue", values.imag, {"units": "1"}),
+                "eigenvalue_real": ("eigenvalue", np.real(values), {"units": "1"}),
+                "eigenvalue_imaginary": ("eigenvalue", np.imag(values), {"units": "1"}),
                 "eigenvalue_inherited": ("eigenvalue", inherited),
             }
             attributes |= {

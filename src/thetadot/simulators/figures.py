@@ -116,8 +116,8 @@ def plot_spectrum(
     for name, values, colour, mark in parts:
         if len(values):
             ax.plot(
-                values.real,
-                values.imag,
+                np.real(values),
+                np.imag(values),
                 mark,
                 color=rule_colour(colour),
                 markersize=6,
@@ -217,12 +217,12 @@ def plot_error_against_statistic(statistic: Numbers, errors: Numbers, axes: Axes
         statistic (S,): d. errors (S,): |error| at the same places. axes: where to draw.
     """
     ax, d, error = _one(axes), np.asarray(statistic, float), np.asarray(errors, float)
-    rank = float(scipy.stats.spearmanr(d, error).statistic)
+    rank = float(scipy.stats.spearmanr(d, error)[0])
     ax.plot(
         *visible(d, error, True, True), ".", ms=4, alpha=0.5, color=rule_colour(0), rasterized=True,
         label=f"draws, Spearman {rank:.2f}",
     )  # fmt: skip
-    grid = np.geomspace(*np.quantile(d[d > 0], [0, 1]), 50)
+    grid = np.geomspace(float(d[d > 0].min()), float(d.max()), 50)
     ax.plot(grid, np.sqrt(grid), color=MUTED, ls="--", lw=1.2, label="error = √d")
     set_scale(ax, "x", True)
     set_scale(ax, "y", True)
