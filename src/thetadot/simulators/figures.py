@@ -13,7 +13,7 @@ from thetadot.dynamics.palette import EVENT, INK, MUTED, rule_colour
 from thetadot.dynamics.wording import number
 from thetadot.problems.checks import Numbers
 from thetadot.simulators.checks import as_time
-from thetadot.simulators.data_energy import learning_times
+from thetadot.simulators.data_energy import DataEnergy, learning_times
 from thetadot.simulators.errors import MatrixError
 from thetadot.simulators.linear_training import InheritedSpectrum, SpectrumStatus
 from thetadot.simulators.significance import Significance
@@ -42,7 +42,7 @@ def _two(axes: Any, size: tuple[float, float] = (9.0, 4.0), side_by_side: bool =
 
 
 def plot_learning_times(
-    energies: Numbers,
+    energies: DataEnergy | Numbers,
     measured: Numbers | None = None,
     *,
     learning_rate: float | None = None,
@@ -52,10 +52,14 @@ def plot_learning_times(
     """Time to shrink the error of each direction against its energy: the formula as a line, measured times as dots.
 
     Arguments:
-        energies (n,): those above 0 are drawn. measured (n,): times in the same units.
+        energies: of data, or numbers (n,): those above 0 are drawn. measured (n,): times in the same units.
         learning_rate, fraction: as in `learning_times`. axes: where to draw.
     """
-    ax, given = _one(axes), np.asarray(energies, float)
+    ax = _one(axes)
+    if isinstance(energies, DataEnergy):  # what lies below its tolerance is rounding, not energy
+        given = np.where(np.arange(energies.size) < energies.rank, energies.energies, 0.0)
+    else:
+        given = np.asarray(energies, float)
     positive = given[given > 0]
     if not positive.size:
         raise MatrixError("no energy is above 0: there is nothing to draw")
