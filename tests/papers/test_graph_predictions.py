@@ -15,15 +15,46 @@ def test_every_claim_holds_in_quick_mode():
 TINY = graph_predictions.Sizes(6, 0.5, 20, 3, 2, 5)
 
 
-@pytest.fixture(scope="module")
-def untrained():
-    """Fields of two steps of training: what the claims say of trained ones must fail."""
-    claims = graph_predictions.paper(TINY).claims
-    chosen = tuple(c for c in claims if c.statement.startswith(("A field that conforms", "The test keeps")))
-    return reproduce(Paper("untrained", "ours", chosen))
+def claim(start):
+    (found,) = [c for c in graph_predictions.paper(TINY).claims if c.statement.startswith(start)]
+    return found
 
 
-def test_fields_that_were_not_trained_do_not_predict_but_keep_their_level(untrained):
-    assert untrained[0].verdict is Verdict.FAILS
-    for accepted in untrained[1].measured.values():
-        assert 0.85 < accepted <= 1
+def test_fields_that_were_not_trained_refute_what_is_claimed_of_trained_ones(monkeypatch):
+    monkeypatch.setattr(graph_predictions, "_DYNAMICS", {"epidemic": graph_predictions.epidemic})
+    table = reproduce(Paper("untrained", "ours", (claim("Outside of"),)))
+    assert table[0].verdict is Verdict.FAILS
+    errors = table[0].measured["epidemic"]
+    assert len(errors) == 4
+    assert errors[0] > 0.1
+
+
+RULES = {
+    "A field that": (
+        {"epidemic": {"same": 0.01, "fresh": 0.015, "larger": 0.02}},
+        [
+            {"epidemic": {"same": 0.04, "fresh": 0.04, "larger": 0.04}},
+            {"epidemic": {"same": 0.01, "fresh": 0.021, "larger": 0.01}},
+        ],
+    ),
+    "Only if": ({"epidemic": [11.0, 7.0]}, [{"epidemic": [11.0, 4.9]}]),
+    "Outside of": (
+        {"epidemic": [0.01, 0.02, 0.1]},
+        [{"epidemic": [0.01, 0.02, 0.09]}, {"epidemic": [0.01, 0.2, 0.1]}],
+    ),
+    "The test keeps": ({"epidemic": 0.95}, [{"epidemic": 0.91}, {"epidemic": 0.99}]),
+    "The test flags": (
+        {"epidemic": [0.9, 0.5, 0.1]},
+        [{"epidemic": [0.9, 0.5, 0.2]}, {"epidemic": [0.4, 0.5, 0.1]}],
+    ),
+    "The disagreement": ({"epidemic": 0.9}, [{"epidemic": 0.79}]),
+    "On a denser": ({"epidemic": 0.95, "mass action": 0.9}, [{"epidemic": 0.95, "mass action": 0.8}]),
+}
+
+
+@pytest.mark.parametrize("start", RULES)
+def test_the_rules_hold_and_fail_where_the_claims_say(start):
+    rule, (good, bad) = claim(start).rule, RULES[start]
+    assert rule.decide(good, None).verdict is Verdict.HOLDS
+    for measured in bad:
+        assert rule.decide(measured, None).verdict is Verdict.FAILS, measured

@@ -177,6 +177,14 @@ def null_distribution(
         DrawError: more draws than members, no such node.
 
     Source: arXiv 2301.04900 (M = 5, 1000 draws, there on training states).
+
+    Example:
+        >>> from thetadot.simulators import erdos_renyi, graph_field
+        >>> field = graph_field(erdos_renyi(jax.random.key(0), 6, 0.5), width=2, channels=2)
+        >>> thetas = np.random.default_rng(0).normal(size=(4, field.size))
+        >>> ensemble = FieldEnsemble(jnp.asarray(thetas), np.zeros(4), field)
+        >>> null_distribution(ensemble, np.ones((3, 6, 1)), draw=2, draws=7, key=jax.random.key(1)).values.shape
+        (7,)
     """
     values = _drawn(ensemble, states, graph, draw, draws, node, key).values
     return NullDistribution(values, draw, node)
@@ -315,6 +323,15 @@ def significance(
         GraphError: another graph, and one of both without edges.
 
     Source: arXiv 2301.04900; p-values with 1 added, so that none is 0.
+
+    Example:
+        >>> from thetadot.simulators import erdos_renyi, graph_field
+        >>> field = graph_field(erdos_renyi(jax.random.key(0), 6, 0.5), width=2, channels=2)
+        >>> thetas = np.random.default_rng(0).normal(size=(4, field.size))
+        >>> ensemble = FieldEnsemble(jnp.asarray(thetas), np.zeros(4), field)
+        >>> null = NullDistribution(np.array([0.0]), draw=2, node="random")
+        >>> significance(ensemble, np.ones((3, 6, 1)), null, draw=2, key=jax.random.key(1)).p_values.tolist()
+        [0.5, 0.5, 0.5]
     """
     if (draw, node) != (null.draw, null.node):
         raise DrawError(

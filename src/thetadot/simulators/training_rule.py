@@ -1,5 +1,6 @@
 """The rule by which graph fields are trained: Adam on mini-batches, weight decay in the gradient, cosine decay."""
 
+import functools
 from typing import Any
 
 import optax
@@ -88,9 +89,14 @@ def field_rule(
         >>> field_rule(10, jax.random.key(0), samples=50).description
         'Adam with cosine decay (Optax), batches of 50'
     """
-    transformation = optax.chain(
-        optax.add_decayed_weights(decay),
-        optax.adam(optax.cosine_decay_schedule(learning_rate, steps)),
+    return BatchedOptax(
+        _adam(steps, learning_rate, decay), MiniBatch(learning_rate, min(batch_size, samples), key)
     )
-    adam = Optax(transformation, name="Adam with cosine decay")
-    return BatchedOptax(adam, MiniBatch(learning_rate, min(batch_size, samples), key))
+
+
+@functools.cache
+def _adam(steps: int, learning_rate: float, decay: float) -> Optax:
+    """Made once, so that all members of an ensemble run one program."""
+    schedule = optax.cosine_decay_schedule(learning_rate, steps)
+    transformation = optax.chain(optax.add_decayed_weights(decay), optax.adam(schedule))
+    return Optax(transformation, name="Adam with cosine decay")
