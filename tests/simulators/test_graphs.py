@@ -194,6 +194,7 @@ def test_series_are_the_solution_and_irregular_times_keep_their_span(series):
         np.testing.assert_allclose(rows, exact, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_the_gradient_of_a_trajectory_problem_is_that_of_differences(series):
     graph, times, xs = series
     problem = sim.trajectory_problem(sim.graph_field(graph, width=2, channels=1), times, xs, rtol=1e-9)

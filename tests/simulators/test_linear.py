@@ -51,6 +51,23 @@ def test_the_closed_form_is_what_descend_does(rank, weight_decay):
     assert np.abs(exact[-1] - exact[0]).max() > 0.1
 
 
+@pytest.mark.parametrize("weight_decay", [0.0, 0.3])
+def test_the_flow_is_the_matrix_exponential(weight_decay):
+    found = sim.moments(samples(2), np.random.default_rng(1).normal(size=(12, 3)))
+    start = np.random.default_rng(2).normal(size=(3, 4))
+    # d/dt (W, 1) = (W, 1)·[[−C − μ, 0], [K, 0]], row by row
+    stiff = found.input + weight_decay * np.eye(4)
+    times = (0.0, 0.4, 5.0)
+    path = sim.simulator_flow(found, start, times, weight_decay=weight_decay)
+    for t, W in zip(times, path, strict=True):
+        for row, (begin, drive) in enumerate(zip(start, found.cross, strict=True)):
+            generator = np.zeros((5, 5))
+            generator[:4, :4], generator[4, :4] = -stiff, drive
+            exact = np.append(begin, 1.0) @ scipy.linalg.expm(generator * t)
+            np.testing.assert_allclose(W[row], exact[:4], atol=1e-12)
+
+
+@pytest.mark.slow
 def test_the_flow_is_what_flow_does():
     x, y = samples(2), np.random.default_rng(1).normal(size=(12, 3))
     problem = td.EmpiricalRisk(td.linear([4, 3]), td.squared, x, y)
