@@ -1,6 +1,6 @@
 """Figures of the lens simulators, from what the store keeps of it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -45,7 +45,8 @@ def _energies(found: Sequence[Found]) -> Iterator[Panel]:
         return
     first = known[-1]  # the data are those of every path
     energies, rank = _array(first, "energy"), int(first.attributes.get("rank", 0))
-    line = first.line(np.arange(1, len(energies) + 1), energies, "energy")
+    texts = tuple(f"direction {k + 1}: {number(c)}" for k, c in enumerate(energies[:rank].tolist()))
+    dots = Dots(np.arange(1.0, rank + 1), energies[:rank], texts, "end", first.series.rule)
     without = len(energies) - rank
     reading = f"{rank} of {count(len(energies), 'direction')} carry energy"
     reading += f"; {without} can never be learned from these data." if without else "."
@@ -54,19 +55,18 @@ def _energies(found: Sequence[Found]) -> Iterator[Panel]:
         "direction at a rate in proportion to its energy, and never one without."
     )
     chart = _chart(
-        "Energy of the data", "direction", "energy (input units²)", [first], lines=(line,), whole_x=True,
-        log_y=suits_logarithm([energies]),
+        "Energy of the data", "direction", "energy (input units²)", [first], dots=(dots,), whole_x=True, log_y=rank > 0,
     )  # fmt: skip
     yield Panel("energies", chart, reading, method)
 
 
 def _times(found: Sequence[Found]) -> Iterator[Panel]:
     for unit in ("steps", "time"):
-        known = [
+        known = _first_of_each_rule(
             one
             for one in with_data(found, "learning_time", drawn=False)
             if one.attributes.get("learning_time_unit") == unit
-        ]
+        )
         shown = [one for one in known if one.drawn]
         if not shown:
             continue
@@ -89,14 +89,22 @@ def _times(found: Sequence[Found]) -> Iterator[Panel]:
         )
 
 
+def _first_of_each_rule(found: Iterable[Found]) -> list[Found]:
+    """What depends on the data and the rule alone is the same for every member."""
+    return list({one.series.rule: one for one in reversed(list(found))}.values())
+
+
 def _largest_finite(values: np.ndarray) -> float:
     return float(np.max(values, where=np.isfinite(values), initial=0.0))
 
 
 def _first_layer(found: Sequence[Found]) -> Iterator[Panel]:
-    known, shown = _shown(found, "unlearned_change")
-    known = [one for one in known if int(one.attributes.get("rank", 0)) < int(one.attributes.get("size", 0))]
-    shown = [one for one in shown if one in known]
+    known = [
+        one
+        for one in with_data(found, "unlearned_change", drawn=False)
+        if int(one.attributes.get("rank", 0)) < int(one.attributes.get("size", 0))
+    ]
+    shown = [one for one in known if one.drawn]
     if not shown:
         return
     lines: list[Line] = []
@@ -135,7 +143,7 @@ def _growth(found: Sequence[Found]) -> Iterator[Panel]:
         worst = [float(_array(one, "growth_off_data").max()) for one in known]
         verdicts = [str(one.attributes.get("verdict")) for one in known]
         unstable = verdicts.count("unstable")
-        reading = spread(known, "Largest rate off the data", worst, per)
+        reading = spread(known, "Largest rate off the data", worst, per.replace("1/", "per "))
         reading += f" {unstable} of {count(len(known), 'path')} unstable."
         method = (
             "Growth rate of small disturbances by the network's derivative at some samples, within the directions of "
@@ -153,7 +161,8 @@ def _noise(found: Sequence[Found]) -> Iterator[Panel]:
     lines = [one.line(_array(one, "variance"), _array(one, "noise_growth")) for one in shown]
     if not lines:
         return
-    bias = [float(_array(one, "noise_bias")[-1]) for one in known]
+    each = _first_of_each_rule(known)
+    bias = [float(_array(one, "noise_bias")[-1]) for one in each]
     largest = number(float(_array(known[0], "variance").max()))
     method = (
         "Growth rate of what training would end at with noise of each variance in the data "
@@ -163,7 +172,7 @@ def _noise(found: Sequence[Found]) -> Iterator[Panel]:
         "Noise as a remedy", "variance of the noise (input units²)", "growth rate", shown, lines=tuple(lines),
         levels=(Level(0.0, "stable below", 5),),
     )  # fmt: skip
-    yield Panel("noise", chart, spread(known, f"Relative bias at a variance of {largest}", bias), method)
+    yield Panel("noise", chart, spread(each, f"Relative bias at a variance of {largest}", bias), method)
 
 
 def _rollouts(found: Sequence[Found]) -> Iterator[Panel]:
@@ -203,6 +212,12 @@ def _p_values(found: Sequence[Found]) -> Iterator[Panel]:
         lines.append(one.line(values, np.arange(1, len(values) + 1) / len(values)))
     if not lines:
         return
+    diagonal = np.array([0.0, 1.0])
+    lines.append(
+        Line(
+            diagonal, diagonal, "where the test has nothing to say", colour=shown[0].series.rule, opacity=0.35
+        )
+    )
     shares = [float(one.attributes.get("acceptance", np.nan)) for one in known]
     level = number(float(known[0].attributes.get("level", np.nan)))
     method = (
@@ -210,4 +225,4 @@ def _p_values(found: Sequence[Found]) -> Iterator[Panel]:
         "disagree there as little as they are known to; above it the predictions are not to be trusted."
     )
     chart = _chart("p-values of predictions", "p-value", "share of states", shown, lines=tuple(lines))
-    yield Panel("p-values", chart, spread(known, f"Accepted at level {level}", shares), method)
+    yield Panel("p-values", chart, spread(known, f"Share accepted at level {level}", shares), method)
