@@ -260,7 +260,7 @@ def trajectories() -> None:
             )
             loss = (found.transpose(0, 1) - seen).abs().mean()
             loss.backward()
-            return float(loss)
+            return float(loss.detach())
 
         theirs = seconds(peer)
         row += [theirs, theirs / ours]
