@@ -11,10 +11,10 @@ RUNS := import sys; sys.exit(sys.version_info < (3, 11))
 
 help:
 	@echo "make run       create the environment and run the quickstart study on real data"
-	@echo "make test      the test suite, with every example of the documentation"
-	@echo "make test-all  the same with the slow proofs"
+	@echo "make test      the test suite"
+	@echo "make test-all  the same with the slow proofs and every example of the documentation"
 	@echo "make lint      ruff, pyright, import-linter"
-	@echo "make docs      build the documentation site into site/"
+	@echo "make docs      run every example of the documentation and build the site into site/"
 	@echo "make bench     speed against other libraries"
 	@echo "make env       create .venv only; make PYTHON=... chooses the interpreter"
 	@echo "make clean     remove the environment, caches and built pages (never runs/)"

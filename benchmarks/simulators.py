@@ -204,6 +204,7 @@ def ensembles(members: int = 20, steps: int = 200) -> None:
     if importlib.util.find_spec("torch"):
         import torch
 
+        torch.set_num_threads(1)  # more threads cost more processor time than they save here
         dense = torch.tensor(np.asarray(graph.dense()))
         states, targets = torch.tensor(np.asarray(x)), torch.tensor(np.asarray(y))
 
@@ -248,6 +249,7 @@ def trajectories() -> None:
         import torch
         import torchdiffeq
 
+        torch.set_num_threads(1)
         dense = torch.tensor(np.asarray(graph.dense()))
         model = _torch_field(torch, dense, 16)
         start, seen = torch.tensor(np.asarray(states[:, 0])), torch.tensor(np.asarray(states))

@@ -6,6 +6,7 @@ Environment variables are set before JAX is imported, so that processes which a 
 import contextlib
 import dataclasses
 import os
+import sys
 from pathlib import Path
 
 MOST_MAPS = 20_000
@@ -84,6 +85,14 @@ def _room_for_programs():
     maps = Path("/proc/self/maps")
     if maps.exists() and len(maps.read_bytes().splitlines()) > MOST_MAPS:
         jax.clear_caches()
+
+
+@pytest.fixture(autouse=True)
+def _no_open_figures():
+    """Close what a test drew: pyplot keeps its figures, and warns of many."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ _EXPORTS = {
         "flow descend integrate flow_ensemble Until Event Path PathEnsemble Outcome Accuracy Flow StepMap "
         "training_flow training_map GradientDescent HeavyBall Nesterov MiniBatch PerSample Optax"
     ),
-    "studies": "Study Run open_run",
+    "studies": "Study Run open_run sweep Sweep open_sweep",
     "errors": "ThetadotError PrecisionError ThetadotWarning",
 }
 _HOME = {name: package for package, names in _EXPORTS.items() for name in names.split()}

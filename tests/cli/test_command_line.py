@@ -117,7 +117,7 @@ def test_bad_input_is_exit_code_2_with_one_line_and_nothing_written(call, tmp_pa
         (("run", "quikstart"), "did you mean `quickstart`?"),
         (("run", "tiny.yaml", "--set", "init.scale=x"), "--set init.scale=x: init.scale"),
         (("run", "tiny.yaml", "--set", "name=../up"), "letters, digits"),
-        (("run", "tiny.yaml", "--set", "sweep={init.scale: [1.0]}"), "needs the sweep command"),
+        (("run", "tiny.yaml", "--set", "sweep={init.scale: [1.0]}"), "`thetadot sweep` runs them"),
         (("show", "gone"), "does not exist"),
         (("report", "."), "has no manifest.json"),
         (("cite", "gone"), "does not exist"),

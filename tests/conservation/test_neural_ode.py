@@ -98,6 +98,7 @@ def slowed(factors, target):
     return -jax.grad(risk)(factors) / factors.shape[0]
 
 
+@pytest.mark.slow
 def test_deep_networks_approach_it_like_one_over_depth():
     weights = start(2.0)
     _, ends, _ = both(weights)

@@ -181,6 +181,7 @@ def deep():
     return problem, np.asarray(problem.init(jax.random.key(3))) + 0.05
 
 
+@pytest.mark.slow
 def test_gauge_coordinates_follow_a_deep_network(deep):
     problem, theta = deep
     reduced, agreement = disagreement(problem, theta, RELU_TIMES)
@@ -189,6 +190,7 @@ def test_gauge_coordinates_follow_a_deep_network(deep):
     assert reduced.law_residual.max() <= 1e-11
 
 
+@pytest.mark.slow
 def test_path_coordinates_end_where_a_path_vanishes(deep):
     problem, theta = deep
     reduced, agreement = disagreement(problem, theta, np.linspace(0, 1.5, 31), coordinates="paths")
@@ -228,6 +230,7 @@ def test_bad_arguments_are_named(deep):
         compare(lift_of(problem), other, reduced)
 
 
+@pytest.mark.slow
 def test_the_gauge_changes_its_chart_where_a_pinned_weight_vanishes():
     x = np.array([[1.0, 1.1], [0.1, 1.0], [1.5, 1.6], [0.2, 0.3]])
     problem = td.EmpiricalRisk(
@@ -265,6 +268,7 @@ def test_a_product_that_only_turns_keeps_its_closed_flow():
     assert agreement.maximum <= 1e-8
 
 
+@pytest.mark.slow
 def test_a_product_of_one_neuron_that_vanishes_ends_the_closed_flow_but_not_the_gauge():
     x = np.array([[1.0, 1.1], [0.1, 1.0], [1.5, 1.6], [0.7, 0.3]])
     problem = td.EmpiricalRisk(

@@ -156,7 +156,7 @@ def escape():
     return problem, start / np.linalg.norm(start), squared_relu.predict_escape(network, start)
 
 
-@pytest.mark.parametrize("solver", ["auto", "Tsit5", "Kvaerno5"])
+@pytest.mark.parametrize("solver", ["auto", "Tsit5", pytest.param("Kvaerno5", marks=pytest.mark.slow)])
 def test_a_small_squared_relu_network_escapes_when_the_theory_says(escape, solver):
     problem, start, prediction = escape
     expected = prediction.time(1e-3)

@@ -72,6 +72,7 @@ def test_hand_written_hessian_is_the_slope_of_the_gradient():
     assert np.abs(network.hessian(theta) - np.array(columns)).max() < 1e-9
 
 
+@pytest.mark.slow
 def test_cvode_and_radau_agree_on_the_tanh_teacher_and_student():
     network, theta0 = tanh_network.teacher_student()
     by_cvode = cvode_flow(network.gradient, theta0, TS, hessian=network.hessian)

@@ -117,6 +117,7 @@ def test_a_covariant_vector_of_lorenz_is_its_field():
     assert found.residual.max() < 1e-8
 
 
+@pytest.mark.slow
 def test_vectors_at_the_start_of_a_pass_are_eigenvectors_of_the_pass():
     rng = np.random.default_rng(0)  # its pass has real multipliers, half a unit apart
     x, rate = rng.normal(size=(7, 4)), 0.15
@@ -139,6 +140,7 @@ def test_vectors_at_the_start_of_a_pass_are_eigenvectors_of_the_pass():
     np.testing.assert_allclose(found.growth[:7].sum(axis=0), np.log(np.abs(values[order])), rtol=0, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_angles_and_growth_agree_with_the_vectors_themselves(kept):
     for b in (0, BLOCKS // 2, BLOCKS - 1):
         v = kept.vectors[b]
@@ -166,6 +168,7 @@ def test_covariant_growth_is_that_of_the_frame_up_to_the_coefficients_at_its_end
     np.testing.assert_allclose(found.orthogonal_exponents, frame.exponents, rtol=0, atol=1e-13)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("system", "start"), [(HENON, [0.1, 0.1]), (LORENZ_MAP, [1.0, 1.0, 20.0])])
 def test_covariant_exponents_agree_with_orthogonal_ones_where_time_averages_settle(system, start):
     frame = lyapunov(system, np.array(start), 4000, transient=1000, every=1)

@@ -59,6 +59,7 @@ def test_they_sum_to_the_mean_log_determinant_and_do_not_depend_on_the_key(singu
     np.testing.assert_allclose(other.exponents, singular.exponents, rtol=0, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [3, 8])
 def test_a_few_leading_exponents_come_without_matrices(count, truth, monkeypatch):
     monkeypatch.setattr(finite_time, "_MATRIX_BYTES", 0)
@@ -88,6 +89,7 @@ def test_orthogonal_exponents_have_the_same_sum_but_depend_on_the_frame(singular
     assert found.exponents[0] < singular.exponents[0]
 
 
+@pytest.mark.slow
 def test_singular_exponents_of_a_flow_are_those_of_its_tangent_matrix():
     start = np.array([1.0, 1.0, 20.0])
     found = finite_time_exponents(LORENZ_FLOW, start, 1.0)

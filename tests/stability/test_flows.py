@@ -98,6 +98,7 @@ def test_the_krylov_exponential_is_the_exponential():
     assert error < 1e-6
 
 
+@pytest.mark.slow
 def test_a_flow_of_many_parameters_has_the_same_leading_exponents_by_lanczos_and_jointly(monkeypatch):
     from thetadot.stability import variational
 

@@ -232,6 +232,7 @@ def test_blocks_that_would_lose_trailing_exponents_are_redone():
     assert found.stats["redone_blocks"] == 5
 
 
+@pytest.mark.slow
 @hypothesis.given(st.integers(0, 2**31), st.sampled_from([0.5, 2.0, 4.0]))
 @hypothesis.settings(max_examples=5)
 def test_what_is_the_same_training_has_the_same_exponents(seed, scale):

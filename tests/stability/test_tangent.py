@@ -68,6 +68,7 @@ def test_the_dense_tangent_is_that_of_automatic_differentiation(rule):
     np.testing.assert_allclose(matrix, expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sizes", "hidden", "output"),
     list(

@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -358,14 +359,45 @@ def test_the_lock_of_a_dead_process_is_taken_over(tmp_path, make_path):
         assert lock.owner(directory) == lock.Owner.this()
 
 
-def test_the_lock_of_another_host_is_respected(tmp_path, make_path):
+def test_the_lock_of_another_host_is_respected_while_its_writer_shows_signs_of_life(tmp_path, make_path):
     directory = tmp_path / "run"
     with writer_of(directory, make_path(1)):
         pass
     (directory / "lock").write_text(json.dumps({"pid": 1, "started": "", "host": "elsewhere"}))
-    refused = pytest.raises(LockedError, match=r"process 1 on elsewhere: wait for it, or remove .*lock")
+    assert open_run(directory).status == "running"
+    refused = pytest.raises(
+        LockedError, match=r"process 1 on elsewhere: wait for it \(it counts as gone 120 s after"
+    )
     with refused, writer_of(directory, make_path(1)):
         pass
+    silent = time.time() - lock.STALE_SECONDS - 1
+    os.utime(directory / "lock", (silent, silent))
+    assert open_run(directory).status == "resumable"
+    with writer_of(directory, make_path(1)) as writer:
+        writer.commit("0/path", make_path(2))
+    assert open_run(directory).path(0).thetas.shape[0] == 2
+
+
+def test_a_writer_shows_signs_of_life(tmp_path, make_path, monkeypatch):
+    monkeypatch.setattr(lock, "TOUCH_SECONDS", 0.01)
+    with writer_of(tmp_path / "run", make_path(1)):
+        file = tmp_path / "run" / "lock"
+        os.utime(file, (0, 0))
+        while file.stat().st_mtime == 0:
+            time.sleep(0.01)
+        assert abs(time.time() - file.stat().st_mtime) < 100
+
+
+def test_a_writer_that_was_suspended_commits_nothing_once_another_took_over(tmp_path, make_path):
+    directory = tmp_path / "run"
+    with writer_of(directory, make_path(1)) as writer:
+        writer.commit("0/path", make_path(3))
+        theirs = json.dumps({"pid": 1, "started": "", "host": "elsewhere"})
+        (directory / "lock").write_text(theirs)
+        with pytest.raises(LockedError, match="taken over by process 1 on elsewhere"):
+            writer.commit("0/path", make_path(5))
+    assert (directory / "lock").read_text() == theirs
+    assert open_run(directory).path(0).thetas.shape[0] == 3
 
 
 def test_manifests_come_back_as_they_were_written(tmp_path, make_path):

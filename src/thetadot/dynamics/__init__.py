@@ -1,10 +1,11 @@
 """How it moves: gradient flow, learning rules as maps, events, ensembles, and the record of a run."""
 
 from thetadot.dynamics.accuracy import Accuracy, Stats
+from thetadot.dynamics.dask_executor import DaskExecutor
 from thetadot.dynamics.descend import DescendArgumentError, descend
 from thetadot.dynamics.ensemble import PathEnsemble, flow_ensemble
 from thetadot.dynamics.events import Event, EventError
-from thetadot.dynamics.executor import Executor
+from thetadot.dynamics.executor import Executor, InProcess, Processes, SchedulerLostError, WorkerLostError
 from thetadot.dynamics.flow import flow
 from thetadot.dynamics.flows import Flow, training_flow
 from thetadot.dynamics.follow import FlowFailedError, ResumeError
@@ -27,6 +28,7 @@ from thetadot.dynamics.until import Until, UntilError
 
 __all__ = [
     "Accuracy",
+    "DaskExecutor",
     "DenseOutputError",
     "DescendArgumentError",
     "Event",
@@ -37,6 +39,7 @@ __all__ = [
     "FlowFailedError",
     "GradientDescent",
     "HeavyBall",
+    "InProcess",
     "InvariantManifoldWarning",
     "MiniBatch",
     "Nesterov",
@@ -47,17 +50,20 @@ __all__ = [
     "PathEnsemble",
     "PerSample",
     "Polished",
+    "Processes",
     "RecordedEvent",
     "ResumeError",
     "Rule",
     "RuleError",
     "SavesError",
+    "SchedulerLostError",
     "Snapshot",
     "StateError",
     "Stats",
     "StepMap",
     "Until",
     "UntilError",
+    "WorkerLostError",
     "descend",
     "flow",
     "flow_ensemble",

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from thetadot.dynamics.executor import Executor, available_cores
+from thetadot.dynamics.executor import Executor, InProcess, Processes, available_cores
 from thetadot.dynamics.flow import flow
 from thetadot.dynamics.path import Path
 from thetadot.dynamics.prepare import FlowArgumentError
@@ -79,6 +79,7 @@ def flow_ensemble(
     thetas0: Any,
     *,
     workers: int | None = None,
+    executor: Executor | None = None,
     budget: float | None = None,
     progress: bool | Callable = True,
     resume: PathEnsemble | None = None,
@@ -91,6 +92,7 @@ def flow_ensemble(
         thetas0 (R, P): starts, float64.
         workers: processes; 1 runs members one after another here; None decides after the first member: processes
             if what is left would take longer than starting them.
+        executor: what runs the members, in place of `workers`; `DaskExecutor(client)` is a cluster.
         budget: wall-clock seconds for all members together; each comes back with what it has.
         progress: True, False, or a function (fraction, text).
         resume: an ensemble that an earlier call with the same arguments returned.
@@ -111,6 +113,8 @@ def flow_ensemble(
         raise FlowArgumentError(f"thetas0 has shape {starts.shape}: expected (members, {problem.size})")
     if workers is not None and not workers >= 1:
         raise FlowArgumentError(f"workers = {workers}: expected at least 1, or None")
+    if workers is not None and executor is not None:
+        raise FlowArgumentError("workers and executor are both given: give one of them")
     if resume is not None and len(resume) != len(starts):
         raise FlowArgumentError(
             f"resume has {len(resume)} members and thetas0 {len(starts)}: they must agree"
@@ -122,9 +126,9 @@ def flow_ensemble(
     before = [None] * len(starts) if resume is None else list(resume.paths)
     work = [(problem, start, keywords, deadline, old) for start, old in zip(starts, before, strict=True)]
     paths: list[Path | None] = [None] * len(work)
-    first, executor = 0, Executor(workers or 1)
+    first = 0
     try:
-        if workers is None:
+        if workers is None and executor is None:
             # The first two run here: the first compiles, the second tells what a member costs.
             for first in range(min(2, len(work))):
                 lap = time.perf_counter()
@@ -134,7 +138,8 @@ def flow_ensemble(
             first += 1
             cores = available_cores()
             worth = cost * (len(work) - first) > _WORTH_PROCESSES and cores > 1
-            executor = Executor(cores if worth else 1)
+            workers = cores if worth else 1
+        executor = executor or (InProcess() if workers == 1 else Processes(workers or 1))
         done = first
         for index, path in executor.run(_member, work[first:]):
             paths[first + index] = path

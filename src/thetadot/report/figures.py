@@ -26,6 +26,7 @@ from thetadot.report.record import record_of
 from thetadot.report.series import FigureError, Paths, as_series
 from thetadot.report.space_charts import member_chart, plane_chart
 from thetadot.report.still import draw
+from thetadot.report.sweep_charts import plot_sweep as plot_sweep
 
 
 def plot_loss(paths: Paths, axes: Axes | None = None) -> Axes:

@@ -16,17 +16,19 @@ from thetadot.report.record import Record, record_of
 from thetadot.report.series import rule_names
 from thetadot.report.sketch import network_sketch
 from thetadot.report.still import as_svg
+from thetadot.report.sweep_page import sweep_page
+from thetadot.studies.sweep_record import Sweep
 
 
 def write_report(run: Any, file: str | FilePath) -> FilePath:
-    """Write the report of a run to one self-contained HTML file.
+    """Write the report of a run or a sweep to one self-contained HTML file.
 
     It opens offline, follows the reader's light or dark theme, prints, and works without scripts (still
     pictures in place of the interactive figures). The run may be unfinished, have one member, no comparison,
     or members that diverged.
 
     Arguments:
-        run: what `thetadot.open_run` or `Study.run` returned.
+        run: what `thetadot.open_run`, `Study.run` or `thetadot.open_sweep` returned.
         file: where to; its folder is made if needed, an existing file is replaced.
 
     Returns:
@@ -36,7 +38,7 @@ def write_report(run: Any, file: str | FilePath) -> FilePath:
         >>> write_report(td.open_run("runs/quickstart"), "report.html")     # doctest: +SKIP
         PosixPath('report.html')
     """
-    return write(report_page(record_of(run)), file)
+    return write(sweep_page(run) if isinstance(run, Sweep) else report_page(record_of(run)), file)
 
 
 def report_page(record: Record) -> str:

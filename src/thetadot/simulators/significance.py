@@ -15,8 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from thetadot.dynamics import Path, Rule, descend
-from thetadot.dynamics.executor import Executor
+from thetadot.dynamics import Executor, InProcess, Path, Processes, Rule, descend
 from thetadot.problems import EmpiricalRisk
 from thetadot.problems.checks import Numbers
 from thetadot.simulators.checks import as_numbers, in_range
@@ -70,6 +69,7 @@ def bootstrap_ensemble(
     rule: Rule | Callable[[PRNGKeyArray], Rule] | None = None,
     loss: Callable | None = None,
     workers: int = 1,
+    executor: Executor | None = None,
     key: PRNGKeyArray,
 ) -> FieldEnsemble:
     """Train a field many times, each time from its own initial weights on its own bootstrap of the data.
@@ -79,7 +79,8 @@ def bootstrap_ensemble(
         members: M. fraction: size of a bootstrap, as a fraction of N; drawn with replacement.
         steps: of training. rule: the learning rule, or key → rule; by default `field_rule`: Adam on batches of 100.
         loss: of one sample; by default `absolute_with_spread()`.
-        workers: processes over which members are spread. key: the draw.
+        workers: processes over which members are spread. executor: of your own, as a cluster; instead of `workers`.
+        key: the draw.
 
     Returns:
         The ensemble. Members have the same shapes: one program trains all.
@@ -116,7 +117,8 @@ def bootstrap_ensemble(
             made = rule if isinstance(rule, Rule) else rule(batches)
         work.append((problem, problem.init(start), made, steps))
     paths: list[Any] = [None] * members
-    for index, path in Executor(workers).run(_member, work):
+    crew = executor or (InProcess() if workers == 1 else Processes(workers))
+    for index, path in crew.run(_member, work):
         paths[index] = path
     thetas = jnp.asarray(np.stack([path.thetas[-1] for path in paths]))
     return FieldEnsemble(thetas, np.array([path.losses[-1] for path in paths]), field)

@@ -13,6 +13,11 @@ _HOME = {
     "json_schema": "schema",
     "bundled_names": "study",
     "Progress": "progress",
+    "sweep": "sweep_session",
+    "Sweep": "sweep_record",
+    "open_sweep": "sweep_record",
+    "SweepProgress": "sweep_progress",
+    "ClusterError": "cluster",
 }
 _ERRORS = (
     "StudyError",

@@ -182,22 +182,30 @@ def _first_line(error: Exception) -> str:
 
 
 def starts(spec: StudySpec, problem: Problem, origin: Origin) -> np.ndarray:
-    """Starts of all members, (members, P)."""
+    """Starts of the members of the run, (members, P)."""
     init = spec.init
     with _pointing(origin, "init"):
         if init.file is not None:
-            return _stored_starts(resolved(init.file, origin), problem.size, origin)
+            stored = stored_starts(resolved(init.file, origin), problem.size, origin)
+            if init.only is None:
+                return stored
+            if init.only >= len(stored):
+                raise origin.error(
+                    ("init", "only"), f"is {init.only}, {init.file} has members 0 … {len(stored) - 1}"
+                )
+            return stored[[init.only]]
         key = jax.random.key(init.seed)
+        members = range(init.amount or 0) if init.only is None else [init.only]
         if init.scales is not None:
             draw = jax.random.fold_in(key, 0)
-            return np.stack([np.asarray(problem.init(draw, scale=scale)) for scale in init.scales])
-        members = range(init.members)
+            return np.stack([np.asarray(problem.init(draw, scale=init.scales[m])) for m in members])
         return np.stack(
             [np.asarray(problem.init(jax.random.fold_in(key, m), scale=init.scale)) for m in members]
         )
 
 
-def _stored_starts(file: Path, size: int, origin: Origin) -> np.ndarray:
+def stored_starts(file: Path, size: int, origin: Origin) -> np.ndarray:
+    """Starts from an .npz file, (members, P)."""
     key = ("init", "file")
     try:
         with np.load(file, allow_pickle=False) as stored:
@@ -223,7 +231,7 @@ def _stored_starts(file: Path, size: int, origin: Origin) -> np.ndarray:
 
 
 def make_rule(spec: Any, member: int) -> Any:
-    """The learning rule of a member, for `descend`."""
+    """The learning rule of a member of the study, for `descend`."""
     from thetadot import dynamics
 
     rate = spec.learning_rate

@@ -49,18 +49,25 @@ def append_line(file: Path, line: str) -> None:
         raise refusal(file, error) from error
 
 
-def make_directory(directory: Path) -> None:
+def make_directory(directory: Path, later: set[Path] | None = None) -> None:
     """Create a directory and its parents, durably.
+
+    Arguments:
+        directory: the directory.
+        later: if given, the directories that the caller has to sync are added to it instead of being synced here.
 
     Raises:
         WritingError: the file system refused.
     """
     if directory.is_dir():
         return
-    make_directory(directory.parent)
+    make_directory(directory.parent, later)
     try:
         directory.mkdir(exist_ok=True)
-        sync_directory(directory.parent)
+        if later is None:
+            sync_directory(directory.parent)
+        else:
+            later.add(directory.parent)
     except OSError as error:
         raise refusal(directory, error) from error
 

@@ -1,6 +1,7 @@
 """What makes two runs the same run: the configuration with defaults filled in, the files it names, the
 version."""
 
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -55,8 +56,14 @@ def configuration_hash(spec: StudySpec, origin: Origin) -> str:
         here = data
         for part in parents:
             here = here[part]
-        here[last] = hashlib.sha256(file.read_bytes()).hexdigest()
+        found = file.stat()
+        here[last] = _digest(file, found.st_mtime_ns, found.st_size)
     return hashlib.sha256(canonical(data).encode()).hexdigest()
+
+
+@functools.cache
+def _digest(file: Path, changed: int, size: int) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def canonical(data: Any) -> str:
@@ -69,6 +76,7 @@ def run_id(configured: str) -> str:
     return hashlib.sha256(f"{configured} thetadot {thetadot.__version__}".encode()).hexdigest()
 
 
+@functools.cache
 def numerics_version() -> str:
     """What decides the bits: our own numerics and the compiler of JAX."""
     return f"{NUMERICS}, jaxlib {importlib.metadata.version('jaxlib')}"
@@ -76,6 +84,11 @@ def numerics_version() -> str:
 
 def versions() -> dict[str, str]:
     """Versions of what computes the numbers, and the kind of processor."""
+    return dict(_versions())
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
     packages = ("jax", "jaxlib", "equinox", "numpy", "scipy", "optax")
     found = {name: importlib.metadata.version(name) for name in packages}
     return {"python": platform.python_version(), **found, "processor": platform.machine()}

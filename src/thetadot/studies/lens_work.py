@@ -73,7 +73,7 @@ def look(problem: Problem, directory: FilePath, task: LensTask, spec: StudySpec)
     path = Run(directory).path(task.series.member, compare)
     lens = find_lens(task.lens)
     options = lens.options.model_validate(spec.lenses[task.lens])
-    made = None if rule.kind == "flow" else build.make_rule(rule, task.series.member)
+    made = None if rule.kind == "flow" else build.make_rule(rule, task.series.draw)
     began = time.perf_counter()
 
     def record(status: str, reason: str, caught: list[warnings.WarningMessage]) -> LensRecord:

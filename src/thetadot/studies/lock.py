@@ -10,6 +10,8 @@ import dataclasses
 import json
 import os
 import socket
+import threading
+import time
 from pathlib import Path
 
 from thetadot.studies.durable import refusal
@@ -21,6 +23,8 @@ except ImportError:  # Windows: the identity in the file alone decides
     fcntl = None
 
 LOCK_FILE = "lock"
+TOUCH_SECONDS = 10.0
+STALE_SECONDS = 120.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,10 +43,15 @@ class Owner:
     @property
     def alive(self) -> bool:
         """Whether the process may still run; a process on another host is taken to be alive."""
-        if self.host != socket.gethostname():
+        if self.elsewhere:
             return True
         started = _start_time(self.pid)
         return started is not None and (not self.started or not started or started == self.started)
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether it is a process of another host."""
+        return self.host != socket.gethostname()
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"
@@ -71,8 +80,30 @@ def _start_time(pid: int) -> str | None:
 
 def owner(directory: Path) -> Owner | None:
     """The living process that writes to this run, or None."""
+    file = directory / LOCK_FILE
+    found = _read(file)
+    return found if found is not None and found.alive and not _stale(file, found) else None
+
+
+def check_ours(directory: Path) -> None:
+    """Raise unless this process still is the writer.
+
+    Raises:
+        LockedError: another process took the run over, while this one was suspended or cut off.
+    """
     found = _read(directory / LOCK_FILE)
-    return found if found is not None and found.alive else None
+    if found is not None and found != Owner.this():
+        raise LockedError(
+            f"{directory} was taken over by {found} while this process did not answer: what it commits counts"
+        )
+
+
+def _stale(file: Path, found: Owner) -> bool:
+    """Whether a writer on another host ceased to touch its file."""
+    try:
+        return found.elsewhere and time.time() - file.stat().st_mtime > STALE_SECONDS
+    except OSError:
+        return False
 
 
 def _read(file: Path) -> Owner | None:
@@ -96,16 +127,27 @@ def writing(directory: Path):
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise refusal(file, error) from error
-    taken = False
     try:
         _take(file, descriptor)
-        taken = True
-        yield
+        over = threading.Event()
+        touching = threading.Thread(target=_touch, args=(descriptor, over), daemon=True)
+        touching.start()
+        try:
+            yield
+        finally:
+            over.set()
+            touching.join()
+            if _read(file) == Owner.this():
+                with contextlib.suppress(OSError):
+                    os.ftruncate(descriptor, 0)
     finally:
-        if taken:
-            with contextlib.suppress(OSError):
-                os.ftruncate(descriptor, 0)
         os.close(descriptor)
+
+
+def _touch(descriptor: int, over: threading.Event) -> None:
+    while not over.wait(TOUCH_SECONDS):
+        with contextlib.suppress(OSError):
+            os.utime(descriptor)
 
 
 def _take(file: Path, descriptor: int) -> None:
@@ -118,10 +160,10 @@ def _take(file: Path, descriptor: int) -> None:
         except OSError:  # a file system without locks: the identity decides
             pass
     other = _read(file)
-    if held or (other is not None and other.alive and other != Owner.this()):
+    if held or (other is not None and other.alive and other != Owner.this() and not _stale(file, other)):
         way_out = "wait for it or stop it"
-        if other is not None and other.host != socket.gethostname():
-            way_out = f"wait for it, or remove {file} if that process is gone"
+        if other is not None and other.elsewhere:
+            way_out = f"wait for it (it counts as gone {STALE_SECONDS:.0f} s after its last sign of life)"
         raise LockedError(f"{file.parent} is being written by {other or 'another process'}: {way_out}")
     try:
         os.ftruncate(descriptor, 0)

@@ -42,34 +42,68 @@ from thetadot.studies.store import LOG_FILE, RunWriter, open_writer
 COMMIT_SECONDS = 5.0
 ONE_PROCESS = "one process, all XLA threads"
 PROCESSES = "processes of one XLA thread"
+_LOOK_SECONDS = 1.0
 
 
 class Stop:
     """Turns SIGINT and SIGTERM into a request that is met at the next chunk; a second signal stops at
-    once, as does the first while a lens looks (nothing of it is kept until it is done)."""
+    once, as does the first while a lens looks (nothing of it is kept until it is done).
 
-    def __init__(self):
-        self.requested = False
+    Arguments:
+        file: a file whose existence is such a request too, from a process that cannot send signals here.
+    """
+
+    def __init__(self, file: FilePath | None = None):
         self.at_once = False
+        self._file = file
+        self._asked = False
+        self._looked = 0.0
+
+    @property
+    def requested(self) -> bool:
+        """Whether the session is to stop."""
+        if self._file is not None and not self._asked and time.perf_counter() - self._looked > _LOOK_SECONDS:
+            self._looked = time.perf_counter()
+            self._asked = self._file.exists()
+        return self._asked
+
+    def request(self) -> None:
+        """Ask for the session's end."""
+        self._asked = True
 
     def __enter__(self) -> "Stop":
         self._before = {}
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._request)
+                self._before[number] = signal.signal(number, self._signalled)
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _request(self, number: int, frame: Any) -> None:
-        if self.requested:
+    def _signalled(self, number: int, frame: Any) -> None:
+        if self._asked:
             raise KeyboardInterrupt
-        self.requested = True
+        self._asked = True
         if self.at_once:
             self.at_once = False
             raise KeyboardInterrupt
+
+
+@dataclasses.dataclass(frozen=True)
+class Terms:
+    """What a sweep asks of the session in which a worker computes one of its runs.
+
+    Attributes:
+        wall: seconds that it may take, in place of the study's budget.
+        stop_file: it ends when this file exists.
+        threads: how the worker computes, for the manifest.
+    """
+
+    wall: float
+    stop_file: FilePath
+    threads: str = PROCESSES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +130,7 @@ def run_study(
     commit_every: float = COMMIT_SECONDS,
     workers: int = 1,
     repair: bool = False,
+    terms: Terms | None = None,
 ) -> Ended:
     """Run a study, or go on with it, until it is done, its budget is spent, or it is interrupted.
 
@@ -107,6 +142,7 @@ def run_study(
         workers: processes over which the series are spread, each with one XLA thread; 1 runs them here, one
             after another, with all of XLA's threads. A run goes on in the way in which it began.
         repair: compute series again whose committed chunks or state are damaged.
+        terms: given by a sweep.
 
     Raises:
         StudyError: the study is not valid; nothing is written.
@@ -119,8 +155,7 @@ def run_study(
         way = "sweep" if spec.sweep else "zip"
         raise study.origin.error(
             (way,),
-            "a study with `sweep` or `zip` needs the sweep command, which is coming: "
-            "remove the key to `run` one member of it",
+            "this study is a sweep, whose runs are many: `thetadot sweep` runs them (or remove the key)",
         )
     place = FilePath("runs") / spec.name if directory is None else FilePath(directory)
     done = _finished_before(study, place, repair)
@@ -136,16 +171,20 @@ def run_study(
         "name": spec.name, "run": fresh.run, "problem": problem.description, "versions": dict(fresh.versions),
         "thetadot": thetadot.__version__, "seed": spec.init.seed, "layout": layout_to_json(problem.layout),
     }  # fmt: skip
-    with Stop() as stop, open_writer(place, fresh, study.to_yaml(), attributes) as writer:
+    with (
+        Stop(terms and terms.stop_file) as stop,
+        open_writer(place, fresh, study.to_yaml(), attributes) as writer,
+    ):
         _check_same(study, writer.manifest, place)
         there = writer.manifest
         if there.series.keys() != fresh.series.keys() or there.lenses.keys() != fresh.lenses.keys():
             raise DifferentStudyError(
                 f"{place} holds other series or lenses than this study: choose another directory with -o DIR"
             )
-        work = Work(study, writer, problem, starts, commit_every, progress_for(progress), stop, began)
+        wall = spec.budget.wall if terms is None else terms.wall
+        work = Work(study, writer, problem, starts, commit_every, progress_for(progress), stop, began, wall)
         try:
-            how = work.all([*series, *tasks], workers, repair)
+            how = work.all([*series, *tasks], workers, repair, terms and terms.threads)
         except ThetadotError as error:
             writer.log("stopped", error=str(error))
             raise
@@ -229,11 +268,15 @@ class Work:
     progress: Progress
     stop: Stop
     began: float
+    wall: float | None
 
-    def all(self, pieces: list[Series | LensTask], workers: int, repair: bool) -> str:
-        """Run what is unfinished; how the session ended."""
+    def all(self, pieces: list[Series | LensTask], workers: int, repair: bool, threads: str | None) -> str:
+        """Run what is unfinished; how the session ended. `threads`: how this process computes, if not with all."""
         begun = any(record is not None for record in self.writer.manifest.series.values())
-        workers = self._workers(workers, begun)
+        if threads is None:
+            workers = self._workers(workers, begun)
+        else:
+            self.writer.note_executor(threads)
         self.writer.note_error(None)
         self.writer.log("session", version=thetadot.__version__, resumed=begun, workers=workers)
         if repair:
@@ -332,8 +375,7 @@ class Work:
 
     def left(self) -> float:
         """Seconds that are left of the budget."""
-        wall = self.study.spec.budget.wall
-        return float("inf") if wall is None else wall - (time.perf_counter() - self.began)
+        return float("inf") if self.wall is None else self.wall - (time.perf_counter() - self.began)
 
     def commit(self, series: str, path: Path) -> None:
         """Commit a path."""

@@ -26,6 +26,8 @@ class Init(Part):
     """Number of members, each with a draw of its own."""
     file: FileName | None = None
     """An .npz file with an array `theta0`, (P,) or (members, P)."""
+    only: Seed | None = None
+    """Number of a member: the run consists of this one alone (a sweep runs its members so)."""
 
     @model_validator(mode="after")
     def _one_way(self) -> "Init":
@@ -38,11 +40,13 @@ class Init(Part):
             clash = sorted(given & others)
             if one in given and getattr(self, one) is not None and clash:
                 raise ValueError(f"`{one}` and `{clash[0]}` exclude each other: remove one of them")
+        if self.only is not None and self.amount is not None and self.only >= self.amount:
+            raise ValueError(f"`only` is {self.only}, the members are 0 … {self.amount - 1}")
         return self
 
     @property
     def amount(self) -> int | None:
-        """Number of members; None if a file decides."""
+        """Number of members, whether or not `only` names one of them; None if a file decides."""
         if self.file is not None:
             return None
         return self.members if self.scales is None else len(self.scales)

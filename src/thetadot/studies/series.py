@@ -23,25 +23,31 @@ class Series:
 
     Attributes:
         name: group in the store: "0/path", "0/compare/1".
-        member: number of the member.
+        member: number of the member in the run.
         rule: the rule's part of the study.
+        draw: number of the member in the study, which decides its random numbers; another than `member` if the run
+            has only one of the study's members.
     """
 
     name: str
     member: int
     rule: Any
+    draw: int
 
     @property
     def title(self) -> str:
         """How progress calls it."""
-        return f"member {self.member}, {self.rule.kind.replace('_', ' ')}"
+        return f"member {self.draw}, {self.rule.kind.replace('_', ' ')}"
 
 
 def all_series(spec: StudySpec, members: int) -> list[Series]:
     """The series of a study in the order in which they run: per member the main rule, then the
     comparisons."""
+    first = spec.init.only or 0
     return [
-        Series(f"{member}/path" if index is None else f"{member}/compare/{index}", member, rule)
+        Series(
+            f"{member}/path" if index is None else f"{member}/compare/{index}", member, rule, first + member
+        )
         for member in range(members)
         for index, rule in [(None, spec.rule), *enumerate(spec.compare)]
     ]
@@ -73,7 +79,7 @@ def advance(
             problem, theta0, accuracy=rule.accuracy, rtol=rule.rtol, atol=rule.atol, solver=rule.solver,
             certify=rule.certify, polish=rule.polish, perturb=rule.perturb, **ends, **shared,
         )  # fmt: skip
-    made = build.make_rule(rule, series.member)
+    made = build.make_rule(rule, series.draw)
     return dynamics.descend(problem, theta0, made, rule.steps, **ends, **shared)
 
 

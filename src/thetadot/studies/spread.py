@@ -7,20 +7,17 @@ cannot write. Every message of a worker is answered by whether to go on.
 
 import contextlib
 import functools
-import multiprocessing
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path as FilePath
 from typing import Any
 
 import numpy as np
 
-from thetadot.dynamics.executor import Executor
+from thetadot.dynamics.executor import Processes, WorkerLostError
 from thetadot.dynamics.path import Path
 from thetadot.studies.errors import WritingError
 from thetadot.studies.lens_work import LensTask, Looked, look
@@ -109,15 +106,15 @@ def _run_all(
     work.progress.begin(f"{workers} processes", min(done + 1, total), total)
     ended = set()
     try:
-        for index, words in Executor(workers).run(function, arguments):
+        for index, words in Processes(workers).run(function, arguments):
             if words is not None:
                 ended.add(index)
                 if words:
                     work.progress.end(waiting[index].title, words)
                 done += 1
                 work.progress.begin(f"{workers} processes", min(done + 1, total), total)
-    except BrokenProcessPool:
-        # Ctrl-C reaches workers too, and kills those that are still starting or that look through a lens.
+    except WorkerLostError:
+        # An interrupt ends workers that look through a lens.
         if not work.stop.requested:
             raise
     except Exception as error:
@@ -203,7 +200,6 @@ def _follow_remotely(
     commit_every: float,
 ) -> str | None:
     """Follow a series in a worker; how it stands, None if nothing of it is computed."""
-    _prepare()
     adopt_lenses(lenses)
     with Client(address[0], authkey=address[1]) as connection:
         session = _Remote(connection, series.name)
@@ -224,7 +220,6 @@ def _look_remotely(
     *_: Any,
 ) -> str | None:
     """Run a lens in a worker; "" if it did (the office tells of it), None if the session ended before."""
-    _prepare()
     adopt_lenses(lenses)
     with Client(address[0], authkey=address[1]) as connection:
         session = _Remote(connection, task.name)
@@ -246,18 +241,3 @@ def _study(document: str) -> Any:
 
     data, origin = read_yaml(document, "study.yaml", FilePath.cwd())
     return Study.of(validated(data, origin), origin)
-
-
-@functools.cache
-def _prepare() -> None:
-    """Leave interrupts to the parent, and end with it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-
-    def watch() -> None:
-        assert parent is not None
-        parent.join()
-        os._exit(1)
-
-    if parent is not None:
-        threading.Thread(target=watch, daemon=True).start()

@@ -22,7 +22,7 @@ from thetadot.studies.arrays import Column, array_metadata, changes, checksum, g
 from thetadot.studies.durable import append_line, make_directory, refusal, replace_file, sync_directory
 from thetadot.studies.errors import StoreError, WritingError
 from thetadot.studies.lens_records import DONE, LensRecord
-from thetadot.studies.lock import LOCK_FILE, writing
+from thetadot.studies.lock import LOCK_FILE, check_ours, writing
 from thetadot.studies.manifest import MANIFEST_FILE, Manifest, SeriesRecord, read_manifest, write_manifest
 from thetadot.studies.records import columns, pack_state
 from thetadot.studies.view import DATA, series_attributes
@@ -55,7 +55,7 @@ class RunWriter:
         records, waiting, touched = {}, {}, set()
         group = self.directory / DATA / series
         stem = f"{series.replace('/', '-')}-{number}"
-        self._make_groups(series, self._series_attributes(series, None))
+        self._make_groups(series, self._series_attributes(series, None), touched)
         for name, column in table.items():
             before = None if old is None else old.arrays.get(name)
             record = records[name] = record_of(column.values)
@@ -66,12 +66,12 @@ class RunWriter:
                 else:
                     waiting[key] = f"{stem}-{len(waiting)}.chunk"
                     file = self.directory / STATE / waiting[key]
-                make_directory(file.parent)
+                make_directory(file.parent, touched)
                 replace_file(file, change.content)
                 touched.add(file.parent)
         for name, record in records.items():
             if old is None or old.arrays.get(name) is None or old.arrays[name].rows != record.rows:
-                make_directory(group / name)
+                make_directory(group / name, touched)
                 replace_file(group / name / "zarr.json", array_metadata(table[name], record))
                 touched.add(group / name)
         state = self._write_state(stem, path)
@@ -101,20 +101,21 @@ class RunWriter:
             pass
         except OSError as error:
             raise refusal(group, error) from error
+        touched: set[FilePath] = set()
         if record.status == DONE:
-            self._make_groups(name, record.group_attributes)
+            self._make_groups(name, record.group_attributes, touched)
         for variable, column in table.items():
             array = record.variables[variable].array
-            make_directory(group / variable)
+            make_directory(group / variable, touched)
             replace_file(group / variable / "zarr.json", array_metadata(column, array))
-            touched = {group / variable}
+            touched.add(group / variable)
             for change in changes(column.values, array, None):
                 file = group / variable / array.chunk_key(change.index)
-                make_directory(file.parent)
+                make_directory(file.parent, touched)
                 replace_file(file, change.content)
                 touched.add(file.parent)
-            for directory in touched:
-                sync_directory(directory)
+        for directory in touched:
+            sync_directory(directory)
         self._replace_manifest(self.manifest.with_lens(name, record))
         self.log("lens", lens=name, status=record.status, words=record.words, notes=list(record.notes))
 
@@ -142,19 +143,20 @@ class RunWriter:
             append_line(self.directory / LOG_FILE, json.dumps({"at": stamp, "event": event, **fields}))
 
     def _replace_manifest(self, manifest: Manifest) -> None:
+        check_ours(self.directory)
         write_manifest(self.directory, manifest)
         self.manifest = manifest
 
-    def _make_groups(self, name: str, attributes: Mapping[str, Any]) -> None:
+    def _make_groups(self, name: str, attributes: Mapping[str, Any], touched: set[FilePath]) -> None:
         parts = name.split("/")
         for depth in range(1, len(parts) + 1):
             group = self.directory / DATA / "/".join(parts[:depth])
             file = group / "zarr.json"
             if file.exists():
                 continue
-            make_directory(group)
+            make_directory(group, touched)
             replace_file(file, group_metadata(attributes if depth == len(parts) else {}))
-            sync_directory(group)
+            touched.add(group)
 
     def _series_attributes(self, series: str, record: SeriesRecord | None) -> dict[str, Any]:
         attributes: dict[str, Any] = {"series": series, "run": self.manifest.run}

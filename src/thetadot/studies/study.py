@@ -130,8 +130,11 @@ class Study:
         return self.of(validated(data, origin), origin)
 
     def to_yaml(self) -> str:
-        """The resolved study as a study file; names of files become absolute, so that it can be run from
-        anywhere."""
+        """The resolved study as a study file, which can be run from anywhere."""
+        return yaml.safe_dump(self.resolved(), sort_keys=False, allow_unicode=True)
+
+    def resolved(self) -> dict[str, Any]:
+        """The study as plain data: defaults filled in, names of files absolute."""
         from thetadot.studies.identity import named_files
 
         data = configuration(self.spec)
@@ -141,7 +144,7 @@ class Study:
             for part in parents:
                 here = here[part]
             here[last] = str(file)
-        return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+        return data
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Study) and self.spec == other.spec

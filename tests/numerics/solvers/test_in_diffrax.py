@@ -59,6 +59,7 @@ def _named(method):
 EXPECTED = [(METHODS[0], 2e-5), (METHODS[1], 1e-6)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "expected"), EXPECTED, ids=["RKC2", "ExponentialRosenbrock"])
 def test_states_between_the_steps_are_those_of_another_method(method, expected, truth):
     solution = _solve(method)

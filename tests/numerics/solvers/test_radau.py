@@ -190,6 +190,7 @@ def test_diffrax_runs_it_on_a_stiff_pytree_that_depends_on_time():
     assert int(found.stats["num_steps"]) < 100
 
 
+@pytest.mark.slow
 def test_diffrax_maps_it_over_arguments_and_runs_it_backwards():
     solve = jax.vmap(
         lambda rate: run(diffrax.ODETerm(decay), RadauIIA(3), STATE, {"rate": rate}, TIMES).ys["fast"]

@@ -1,0 +1,9 @@
+"""The command line. Commands import what they need when they are called, so that `--help` stays fast."""
+
+from thetadot.cli import running, showing  # noqa: F401  (they register their commands)
+from thetadot.cli.frame import app
+
+
+def main() -> None:
+    """Entry point of the command `thetadot`."""
+    app(prog_name="thetadot")

@@ -1,0 +1,5 @@
+"""`python -m thetadot.cli`."""
+
+from thetadot.cli import main
+
+main()

@@ -1,0 +1,126 @@
+"""Commands that show: list, schema, show, report, doctor, cite."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from thetadot.cli.frame import DONE, MISSED, AsJson, Directory, command, print_json, print_rich
+from thetadot.errors import ThetadotError
+
+
+@command("thetadot list")
+def list_(as_json: AsJson = False) -> int | None:
+    """List the bundled studies and the papers that can be reproduced."""
+    from thetadot import papers
+    from thetadot.studies.study import Study, bundled_names
+
+    studies = {name: Study.load(name).spec.description for name in bundled_names()}
+    if as_json:
+        return print_json({"studies": studies, "papers": list(papers.names())})
+    print_rich("Studies (thetadot run NAME):")
+    for name, description in studies.items():
+        print_rich(f"  {name}: {description}")
+    print_rich("Papers (thetadot reproduce NAME):")
+    for name in papers.names():
+        print_rich(f"  {name}")
+    return None
+
+
+@command("thetadot schema > study.schema.json")
+def schema() -> None:
+    """Print the JSON Schema of study files, for editors."""
+    from thetadot.studies.schema import json_schema
+
+    print_json(json_schema())
+
+
+@command("thetadot show runs/quickstart --json")
+def show(directory: Directory, as_json: AsJson = False) -> None:
+    """Show the status of a run (members with outcome and accuracy, versions) or of a sweep."""
+    from thetadot.studies import sweep_summary
+    from thetadot.studies.run import open_run
+    from thetadot.studies.summary import as_data, as_table, lens_lines
+    from thetadot.studies.sweep_record import is_sweep, open_sweep
+
+    if is_sweep(directory):
+        swept = open_sweep(directory)
+        return (
+            print_json(sweep_summary.sweep_data(swept))
+            if as_json
+            else print_rich(sweep_summary.sweep_table(swept))
+        )
+    opened = open_run(directory)
+    if as_json:
+        return print_json(as_data(opened))
+    print_rich(as_table(opened))
+    for line in lens_lines(opened):
+        print_rich(line)
+    manifest = opened.manifest
+    print_rich(
+        f"run {manifest.run[:12]}, begun {manifest.created}, "
+        f"thetadot {manifest.package} (numerics {manifest.numerics})"
+    )
+    if manifest.error:
+        print_rich(f"last session: {manifest.error}")
+    for wrong in opened.damages():
+        print_rich(f"damaged: {wrong}")
+    return None
+
+
+@command("thetadot report runs/quickstart -o quickstart.html")
+def report(
+    directory: Directory,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="File (default RUN/report.html).", show_default=False),
+    ] = None,
+) -> None:
+    """Write the report of a run or a sweep to one self-contained HTML file."""
+    from thetadot.report import write_report
+    from thetadot.studies.run import open_run
+    from thetadot.studies.sweep_record import is_sweep, open_sweep
+
+    opened = open_sweep(directory) if is_sweep(directory) else open_run(directory)
+    file = opened.directory / "report.html" if output is None else output
+    try:
+        print_rich(f"report: {write_report(opened, file)}")
+    except OSError as error:
+        raise ThetadotError(
+            f"{file} cannot be written ({error.strerror}): choose another file with -o"
+        ) from error
+
+
+@command("thetadot doctor")
+def doctor(as_json: AsJson = False) -> int:
+    """Check this installation: JAX, float64, cores, extras, browser, and a self-test against a closed
+    form."""
+    from thetadot.studies.doctor import findings
+
+    signs, found = {"ok": "✓", "absent": "–", "wrong": "✗"}, []
+    for finding in findings():
+        found.append(finding)
+        if not as_json:
+            print_rich(f"{signs[finding.state]} {finding.name}: {finding.detail}")
+    if as_json:
+        print_json([{"name": f.name, "state": f.state, "detail": f.detail} for f in found])
+    return MISSED if any(f.state == "wrong" for f in found) else DONE
+
+
+@command("thetadot cite runs/quickstart")
+def cite(
+    directory: Annotated[
+        Path | None, typer.Argument(help="Run whose methods are cited too.", show_default=False)
+    ] = None,
+) -> None:
+    """Print what to cite, as BibTeX: thetadot, and the methods that a run used."""
+    from thetadot.report.citation import citations
+
+    if directory is None:
+        return print_rich(citations(()))
+    from thetadot.report.record import record_of
+    from thetadot.studies.run import open_run
+
+    record = record_of(open_run(directory))
+    watched = any("sharpness" in series.path.observed for series in record.everyone)
+    return print_rich(citations(record.everyone, sharpness=watched))
