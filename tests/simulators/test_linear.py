@@ -1,5 +1,7 @@
 """Closed forms of linear simulators against training itself, and what follows from them."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -299,6 +301,14 @@ def test_vector_fields_learned_from_noise_leave_null_directions_neutral():
     values = np.linalg.eigvals(limit)
     assert np.abs(values).min() < 1e-12
     assert values.real.max() < 1e-12
+
+
+def test_noise_counts_as_energy_whatever_counts_as_none_in_the_data():
+    x = np.diag([1.0, 1e-3])
+    found = dataclasses.replace(sim.moments(x, x), energy=sim.data_energy(x, tolerance=0.1))
+    assert found.energy.rank == 1
+    limit = sim.simulator_limit(sim.noisy_moments(found, 1e-4, setting="input"), 5 * np.eye(2))
+    np.testing.assert_allclose(np.diag(limit), [0.5 / (0.5 + 1e-4), 5e-7 / (5e-7 + 1e-4)], rtol=1e-12)
 
 
 def test_weight_decay_is_input_noise_of_its_variance():

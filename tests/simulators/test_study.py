@@ -90,6 +90,12 @@ def test_a_nonlinear_field_tells_which_rule_moved_what_no_data_taught():
         assert found.growth.off_data.shape == (4,)
         assert any("vector fields" in note for note in found.notes)
         assert any("one linear layer" in note for note in found.notes)
+    taught = td.EmpiricalRisk(problem.network, td.squared, rng.normal(size=(12, 3)), -np.asarray(x))
+    path = td.descend(taught, start, td.GradientDescent(0.1), 50, saves=[0, 25, 50], progress=False)
+    found = looked_at(taught, path, time="continuous", points=4)
+    assert found.verdict == "nothing_left"
+    assert found.summary().endswith("on the data; nothing left")
+    assert found.to_xarray().attrs["energy_gap"] == "∞"
     assert moved["GradientDescent"] < 1e-14
     assert moved["Optax"] > 1e-3
 

@@ -19,11 +19,12 @@ NEUTRAL = 1e-9
 
 
 class Verdict(enum.StrEnum):
-    """Whether what training left off the data is stable."""
+    """Whether what training left off the data is stable; `nothing_left`: data taught every direction."""
 
     STABLE = "stable"
     NEUTRAL = "neutral"
     UNSTABLE = "unstable"
+    NOTHING_LEFT = "nothing_left"
     NO_ROLLOUT = "no_rollout"
 
 
@@ -71,8 +72,10 @@ class SimulatorAnalysis:
         if self.unlearned is not None and self.energy is not None and self.energy.rank < self.energy.size:
             parts.append(f"what no data taught moved by {number(float(self.unlearned[-1]), 2)} of ‖W₁‖")
         if self.growth is not None:
-            on, off = float(self.growth.on_data.max()), float(self.growth.off_data.max())
-            parts.append(f"growth rate at most {number(on)} per {unit} on the data, {number(off)} off them")
+            text = f"growth rate at most {number(float(self.growth.on_data.max()))} per {unit} on the data"
+            if self.energy is not None and self.energy.rank < self.energy.size:
+                text += f", {number(float(self.growth.off_data.max()))} off them"
+            parts.append(text)
         if self.horizon is not None:
             parts.append(f"forecasts of the data are good for {self.horizon} rows")
         if self.significance is not None:
@@ -81,7 +84,7 @@ class SimulatorAnalysis:
                 f"{share:.1%} of predictions on held-back states accepted at level {self.significance.level}"
             )
         if self.verdict is not Verdict.NO_ROLLOUT:
-            parts.append(self.verdict.value + self._remedy())
+            parts.append(self.verdict.value.replace("_", " ") + self._remedy())
         return "; ".join(parts)
 
     def _remedy(self) -> str:
@@ -171,4 +174,9 @@ class SimulatorAnalysis:
             variables["d"] = ("draw", self.significance.statistic, {"long_name": "d of the members"})
             attributes |= {"acceptance": self.significance.acceptance, "level": self.significance.level}
         attributes |= {f"remedy_{name.split()[0]}": rate for name, rate in self.remedies.items()}
-        return xarray.Dataset(variables, coordinates, attributes)
+        # Attributes are stored as JSON, which has no infinity.
+        finite = {
+            key: number(value) if isinstance(value, float) and not np.isfinite(value) else value
+            for key, value in attributes.items()
+        }
+        return xarray.Dataset(variables, coordinates, finite)

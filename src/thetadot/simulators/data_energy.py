@@ -79,7 +79,9 @@ class DataEnergy:
         """The energy of the same data with white noise of this variance added to the inputs."""
         if variance == 0:
             return self
-        return _counted(self.energies + variance, self.directions, self.tolerance, self.source)
+        # Of noise every bit is energy: what was chosen to count as none in the data is no measure for it.
+        tolerance = min(self.tolerance, float(np.sqrt(self.size * _EPSILON)))
+        return _counted(self.energies + variance, self.directions, tolerance, self.source)
 
 
 def data_energy(source: "Moments | Numbers", *, tolerance: float | None = None) -> DataEnergy:

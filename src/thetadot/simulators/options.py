@@ -1,6 +1,6 @@
 """Options of the lens in a study file."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,7 +13,7 @@ class NoiseOptions(BaseModel):
     setting: Literal["input", "state_and_next", "clean_derivative", "finite_difference"] = Field(
         "input", description="what the noise is on"
     )
-    variances: list[float] = Field(
+    variances: list[Annotated[float, Field(ge=0)]] = Field(
         [0.0, 0.01, 0.1], min_length=1, description="s² per component of the inputs"
     )
     time_step: float | None = Field(None, gt=0, description="between states, for finite_difference")

@@ -118,7 +118,7 @@ def _of_vectors(problem: Problem, path: Path, options: Options, rule: Any) -> Si
     found["growth"] = growth
     W = end.reshape(outputs[0], energy.size) if plain else None
     left = float(growth.off_data.max()) if W is None else growth_rate(W, time=options.time)
-    verdict = _verdict(left)
+    verdict = Verdict.NOTHING_LEFT if W is None and energy.rank == energy.size else _verdict(left)
     found["remedies"] = _remedies(problem, end, points, energy, options.time, W)
     if W is not None:
         data = moments(risk.x, risk.y)
