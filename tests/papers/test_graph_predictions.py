@@ -12,7 +12,7 @@ def test_every_claim_holds_in_quick_mode():
     assert len(table.rows) == 7
 
 
-TINY = graph_predictions.Sizes(6, 0.5, 20, 3, 2, 5)
+TINY = graph_predictions.Sizes(8, 0.5, 40, 4, 200, 5)
 
 
 def claim(start):
@@ -20,13 +20,13 @@ def claim(start):
     return found
 
 
-def test_fields_that_were_not_trained_refute_what_is_claimed_of_trained_ones(monkeypatch):
+def test_fields_that_were_hardly_trained_refute_what_is_claimed_of_trained_ones(monkeypatch):
     monkeypatch.setattr(graph_predictions, "_DYNAMICS", {"epidemic": graph_predictions.epidemic})
-    table = reproduce(Paper("untrained", "ours", (claim("Outside of"),)))
+    table = reproduce(Paper("hardly trained", "ours", (claim("Outside of"),)))
     assert table[0].verdict is Verdict.FAILS
     errors = table[0].measured["epidemic"]
     assert len(errors) == 4
-    assert errors[0] > 0.1
+    assert errors[-1] < 10 * errors[0]
 
 
 RULES = {

@@ -58,7 +58,7 @@ def trained():
     """Four small fields trained on half of the states of an epidemic."""
     graph = sim.erdos_renyi(jax.random.key(0), 8, 0.5)
     x, y = sim.independent_states(jax.random.key(1), sim.epidemic(), graph, samples=60)
-    field = sim.graph_field(graph, width=4, channels=3)
+    field = sim.graph_field(graph, width=4, channels=4)
     ensemble = sim.bootstrap_ensemble(field, x[:40], y[:40], members=4, steps=200, key=jax.random.key(2))
     return ensemble, np.asarray(x[40:]), np.asarray(y[40:])
 

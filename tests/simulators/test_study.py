@@ -120,8 +120,8 @@ def test_what_is_no_simulator_is_refused_with_the_reason():
 @pytest.fixture(scope="module")
 def on_graph():
     graph = sim.erdos_renyi(jax.random.key(0), 8, 0.5)
-    x, y = sim.independent_states(jax.random.key(1), sim.epidemic(), graph, samples=50)
-    problem = td.EmpiricalRisk(sim.graph_field(graph, width=4, channels=3), sim.absolute_with_spread(), x, y)
+    x, y = sim.independent_states(jax.random.key(1), sim.epidemic(), graph, samples=66)
+    problem = td.EmpiricalRisk(sim.graph_field(graph, width=4, channels=4), sim.absolute_with_spread(), x, y)
     path = td.descend(problem, problem.init(jax.random.key(0)), td.GradientDescent(0.1), 2, progress=False)
     return problem, path
 
@@ -131,10 +131,10 @@ def test_a_graph_field_is_tested_on_states_that_were_held_back(on_graph):
     plain = looked_at(problem, path, time="continuous")
     assert plain.significance is None
     assert "set significance" in plain.notes[0]
-    wanted = {"members": 3, "draw": 2, "draws": 200, "steps": 50}
+    wanted = {"members": 4, "draw": 3, "draws": 200, "steps": 200}
     found = looked_at(problem, path, time="continuous", significance=wanted)
-    assert found.significance.p_values.shape == (10,)
-    assert "null on held back states; the test on 10 others" in found.notes[0]
+    assert found.significance.p_values.shape == (13,)
+    assert "null on held back states; the test on 13 others" in found.notes[0]
     assert any("twice as many" in note for note in found.notes)
     assert "accepted at level 0.05" in found.summary()
     assert found.to_xarray()["p_value"].dims == ("draw",)
@@ -154,7 +154,7 @@ def test_options_are_closed_and_bounded_and_time_has_no_default():
 def test_the_report_draws_what_the_lens_found(rolled, on_graph):
     problem, path, rule = rolled
     result = looked_at(problem, path, rule, time="discrete")
-    wanted = {"members": 3, "draw": 2, "draws": 200, "steps": 50}
+    wanted = {"members": 4, "draw": 3, "draws": 200, "steps": 200}
     tested = looked_at(*on_graph, time="continuous", significance=wanted)
     found = [
         Found(

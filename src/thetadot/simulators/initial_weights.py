@@ -21,7 +21,7 @@ METHODS = ("norm", "gershgorin")
 def unlearned_radius(size: int, rank: int, entry_variance: float) -> float:
     """Radius of the disc that the inherited eigenvalues of random initial weights fill: √(q(n − r)).
 
-    Asymptotic in n − r. At n = 64 the largest modulus is 5 to 12 % above it on average. A map is unstable if the
+    Asymptotic in n − r. At n = 64 the largest modulus was 4 to 7 % above it on average. A map is unstable if the
     radius exceeds 1; half the disc of a generator lies in Re > 0, so that it is unstable always.
 
     Arguments:
