@@ -75,6 +75,19 @@ def test_a_projected_start_ends_stable_and_needs_no_remedy(rolled):
     assert "unstable" not in found.summary()
 
 
+def test_a_run_that_broke_down_is_judged_by_its_last_finite_weights(rolled):
+    problem, path, rule = rolled
+    thetas = path.thetas.copy()
+    thetas[-1] = np.nan
+    options = {"time": "discrete", "noise": None, "rollout": None}
+    found = looked_at(problem, dataclasses.replace(path, thetas=thetas), rule, **options)
+    assert found.unlearned.shape == (len(thetas) - 1,)
+    assert "broke down" in found.notes[0]
+    wrong = dataclasses.replace(path, thetas=path.thetas[:, :3])
+    with pytest.raises(sim.NotASimulatorError, match="3 columns"):
+        looked_at(problem, wrong, rule, **options)
+
+
 def test_a_nonlinear_field_tells_which_rule_moved_what_no_data_taught():
     rng = np.random.default_rng(0)  # off the axes: Adam scales each weight on its own
     x = rng.normal(size=(12, 2)) @ np.linalg.qr(rng.normal(size=(3, 2)))[0].T

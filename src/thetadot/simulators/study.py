@@ -17,7 +17,12 @@ from thetadot.simulators.graph_field import GraphField
 from thetadot.simulators.initial_weights import project_weights
 from thetadot.simulators.linear_training import inherited_spectrum
 from thetadot.simulators.moments import Moments, moments
-from thetadot.simulators.nonlinear import field_jacobians, first_layer, off_data_growth
+from thetadot.simulators.nonlinear import (
+    field_jacobians,
+    first_layer,
+    off_data_growth,
+    require_vectors,
+)
 from thetadot.simulators.options import Options
 from thetadot.simulators.rollout import forecast_horizon, growth_rate, rollout
 from thetadot.simulators.significance import (
@@ -86,16 +91,25 @@ def _of_graph(problem: Any, options: Options) -> SimulatorAnalysis:
 
 
 def _of_vectors(problem: Problem, path: Path, options: Options, rule: Any) -> SimulatorAnalysis:
-    first_layer(problem, path.thetas[0])  # refuses what is no network of vectors
+    require_vectors(problem)
+    if path.thetas.shape[1] != problem.size:
+        raise NotASimulatorError(
+            f"the path has {path.thetas.shape[1]} columns, the problem {problem.size} parameters: this lens is for "
+            "training runs"
+        )
+    finite = np.isfinite(path.thetas).all(axis=1)
+    if not finite[0]:
+        raise NotASimulatorError("the path starts with NaN or infinite weights: there is nothing to look at")
+    notes = [] if finite.all() else ["the run broke down: judged by its last finite weights"]
+    thetas = path.thetas[finite]
     risk: Any = problem
     energy = data_energy(np.asarray(risk.x), tolerance=options.energy_tolerance)
     found: dict[str, Any] = {"energy": energy}
-    notes: list[str] = []
-    layers = np.array([first_layer(problem, theta) for theta in path.thetas])
+    layers = np.array([first_layer(problem, theta) for theta in thetas])
     change, size = layers - layers[0], max(float(np.linalg.norm(layers[0])), 1e-300)
     along = np.linalg.norm(change @ energy.learnable, axis=(1, 2))
     off = np.linalg.norm(change - (change @ energy.learnable) @ energy.learnable.T, axis=(1, 2))
-    found |= {"saved": np.asarray(path.ts, float), "learned": along / size, "unlearned": off / size}
+    found |= {"saved": np.asarray(path.ts, float)[finite], "learned": along / size, "unlearned": off / size}
     plain = _is_plain(risk)
     if plain:
         rate = _rate(rule)
@@ -108,7 +122,7 @@ def _of_vectors(problem: Problem, path: Path, options: Options, rule: Any) -> Si
             notes.append(
                 "no learning times: they are known for gradient flow and gradient descent at one rate"
             )
-    verdict, end = Verdict.NO_ROLLOUT, path.thetas[-1]
+    verdict, end = Verdict.NO_ROLLOUT, thetas[-1]
     outputs = np.asarray(risk.y).shape[1:]
     if outputs != (energy.size,):
         notes.append(f"{energy.size} inputs and outputs of shape {outputs}: no roll-out")
