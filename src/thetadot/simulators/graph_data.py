@@ -110,10 +110,11 @@ def observed_series(
 
     Example:
         >>> from thetadot.simulators import erdos_renyi, heat_diffusion
-        >>> graph = erdos_renyi(jax.random.key(1), 5, 0.5)
-        >>> ts, xs = observed_series(jax.random.key(0), heat_diffusion(), graph, series=2, times=[0.0, 1.0, 2.0])
+        >>> graph = erdos_renyi(jax.random.key(1), 4, 0.7)
+        >>> ts, xs = observed_series(
+        ...     jax.random.key(0), heat_diffusion(), graph, series=2, times=np.linspace(0, 1.5, 4))
         >>> ts.shape, xs.shape
-        ((2, 3), (2, 3, 5, 1))
+        ((2, 4), (2, 4, 4, 1))
     """
     grid = as_numbers(times, "times", 1)
     if series < 1 or len(grid) < 2 or np.any(np.diff(grid) <= 0):

@@ -91,13 +91,13 @@ def bootstrap_ensemble(
     Source: arXiv 2301.04900 (20 members, 90 %).
 
     Example:
-        >>> from thetadot.simulators import erdos_renyi, graph_field, heat_diffusion, independent_states
-        >>> graph = erdos_renyi(jax.random.key(0), 6, 0.5)
-        >>> data = independent_states(jax.random.key(1), heat_diffusion(), graph, samples=8)
-        >>> ensemble = bootstrap_ensemble(
-        ...     graph_field(graph, width=2, channels=2), *data, members=2, steps=3, key=jax.random.key(2))
-        >>> ensemble.thetas.shape
-        (2, 36)
+        >>> from thetadot.simulators import epidemic, erdos_renyi, graph_field, independent_states
+        >>> graph = erdos_renyi(jax.random.key(0), 8, 0.5)
+        >>> data = independent_states(jax.random.key(1), epidemic(), graph, samples=40)
+        >>> field = graph_field(graph, width=4, channels=4)
+        >>> ensemble = bootstrap_ensemble(field, *data, members=2, steps=200, key=jax.random.key(2))
+        >>> ensemble.thetas.shape == (2, field.size)
+        True
     """
     x, y = as_numbers(states, "states", 3), as_numbers(derivatives, "derivatives", 3)
     if x.shape != y.shape:
