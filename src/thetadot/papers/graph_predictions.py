@@ -208,7 +208,7 @@ def _tracks(workbench: Workbench, wanted: Sizes) -> Measurement:
         d, errors = (
             np.concatenate(parts) for parts in zip(*((r.statistic, e) for r, e in runs), strict=True)
         )
-        return float(scipy.stats.spearmanr(d, errors)[0])
+        return float(np.asarray(scipy.stats.spearmanr(d, errors))[0])
 
     far = {name: spearman(name, (0.5, 1.0)) for name in _DYNAMICS}
     beside = {

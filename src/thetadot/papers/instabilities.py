@@ -77,7 +77,7 @@ def _uneven(workbench: Workbench) -> dict:
     path = _trained(x, x @ A.T, start, 0.5, 300)
     errors = np.linalg.norm((path.thetas.reshape(-1, 8, 8) - A) @ V, axis=1)
     times = _half_times(errors)
-    return {"half-times": times, "order": float(scipy.stats.spearmanr(_energies(), times)[0])}
+    return {"half-times": times, "order": float(np.asarray(scipy.stats.spearmanr(_energies(), times))[0])}
 
 
 def _close(measured: list, predicted: list) -> bool:

@@ -221,7 +221,7 @@ def plot_error_against_statistic(statistic: Numbers, errors: Numbers, axes: Axes
         statistic (S,): d. errors (S,): |error| at the same places. axes: where to draw.
     """
     ax, d, error = _one(axes), np.asarray(statistic, float), np.asarray(errors, float)
-    rank = float(scipy.stats.spearmanr(d, error)[0])
+    rank = float(np.asarray(scipy.stats.spearmanr(d, error))[0])
     ax.plot(
         *visible(d, error, True, True), ".", ms=4, alpha=0.5, color=rule_colour(0), rasterized=True,
         label=f"draws, Spearman {rank:.2f}",
