@@ -12,8 +12,8 @@ __version__ = "0.1.0"
 
 _EXPORTS = {
     "problems": (
-        "Problem EmpiricalRisk FunctionRisk from_equinox mlp linear two_layer diagonal residual conv "
-        "squared cross_entropy logistic"
+        "Problem EmpiricalRisk FunctionRisk from_equinox from_torch to_torch mlp linear two_layer diagonal residual "
+        "conv squared cross_entropy logistic"
     ),
     "dynamics": (
         "flow descend integrate flow_ensemble Until Event Path PathEnsemble Outcome Accuracy Flow StepMap "

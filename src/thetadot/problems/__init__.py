@@ -24,6 +24,8 @@ from thetadot.problems.layout import Layout, Neuron
 from thetadot.problems.losses import cross_entropy, logistic, squared
 from thetadot.problems.mlp import linear, mlp
 from thetadot.problems.problem import Problem
+from thetadot.problems.pytorch.errors import ImportMismatchError, UnsupportedLayerError
+from thetadot.problems.pytorch.importer import from_torch, load_torch, to_torch
 from thetadot.problems.residual import residual
 from thetadot.problems.two_layer import two_layer
 
@@ -33,6 +35,7 @@ __all__ = [
     "EmpiricalRisk",
     "FunctionRisk",
     "HessianTooLargeError",
+    "ImportMismatchError",
     "LabelError",
     "Layout",
     "MissingExtraError",
@@ -43,6 +46,7 @@ __all__ = [
     "ProblemError",
     "ShapeError",
     "UnknownNameError",
+    "UnsupportedLayerError",
     "as_activation",
     "conv",
     "cross_entropy",
@@ -50,11 +54,14 @@ __all__ = [
     "diagonal",
     "errors",
     "from_equinox",
+    "from_torch",
     "hessian_by_columns",
     "linear",
+    "load_torch",
     "logistic",
     "mlp",
     "residual",
     "squared",
+    "to_torch",
     "two_layer",
 ]

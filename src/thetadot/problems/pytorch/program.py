@@ -1,0 +1,167 @@
+"""A network as a list of PyTorch's operations, run by JAX: what an import makes, and all that its runs need."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from thetadot.problems.chain import Chain, chain_layout
+from thetadot.problems.errors import ShapeError
+from thetadot.problems.layout import Layout
+from thetadot.problems.pytorch.operations import OPERATIONS
+
+
+@dataclasses.dataclass(frozen=True)
+class Value:
+    """The result of an earlier step, by its number; 0 is the input."""
+
+    number: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Stored:
+    """A parameter, or a stored array that is not trained, by its name in the state_dict."""
+
+    name: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """A slice of an axis."""
+
+    start: Any
+    stop: Any
+    step: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One operation.
+
+    Attributes:
+        operation: its name.
+        arguments: values, stored arrays, numbers, and tuples of these.
+        settings: further arguments by name.
+        source: how PyTorch calls the layer or function, for messages.
+    """
+
+    operation: str
+    arguments: tuple[Any, ...]
+    settings: tuple[tuple[str, Any], ...]
+    source: str
+
+
+class TorchNetwork(eqx.Module):
+    """A PyTorch module as a network; `from_torch` builds it.
+
+    Attributes:
+        parameters: the module's own parameters (P,), which `initial` scales.
+        constants: {name in the state_dict: array} of what the module stores and does not train.
+        chain: the equal chain of dense layers, if the module is one; else None.
+    """
+
+    parameters: Array
+    constants: dict[str, Array]
+    name: str = eqx.field(static=True)
+    steps: tuple[Step, ...] = eqx.field(static=True)
+    output: Any = eqx.field(static=True)
+    shapes: tuple[tuple[str, tuple[int, ...]], ...] = eqx.field(static=True)
+    buffers: tuple[tuple[str, str], ...] = eqx.field(static=True)
+    aliases: tuple[tuple[str, str], ...] = eqx.field(static=True)
+    chain: Chain | None = eqx.field(static=True)
+
+    @property
+    def size(self) -> int:
+        """P, the number of parameters."""
+        return self.parameters.shape[-1]
+
+    @property
+    def layout(self) -> Layout:
+        """One slice per parameter, named as in the state_dict; for a chain of dense layers the names and neurons of
+        `mlp`."""
+        return (
+            Layout(dict(self.shapes))
+            if self.chain is None
+            else chain_layout(self.chain.widths, self.chain.biases)
+        )
+
+    @property
+    def time_scale(self) -> float:
+        """1.0."""
+        return 1.0
+
+    @property
+    def description(self) -> str:
+        """Name of the module's class and number of parameters."""
+        return f"PyTorch {self.name} of {self.size} parameters"
+
+    def initial(self, key: PRNGKeyArray | None = None, scale: float | Array = 1.0) -> Float[Array, " P"]:
+        """The module's own parameters × scale; the key is not used."""
+        return self.parameters * scale
+
+    def split(self, theta: Float[Array | np.ndarray, " P"]) -> dict[str, Any]:
+        """{name in the state_dict: array} of the parameters θ."""
+        return Layout(dict(self.shapes)).split(theta)
+
+    def flatten(self, state: Mapping[str, Any]) -> Float[np.ndarray, " P"]:
+        """The parameters in a state_dict as θ.
+
+        Raises:
+            ShapeError: a parameter is missing, or has another shape.
+        """
+        parts = []
+        for name, shape in self.shapes:
+            if name not in state:
+                raise ShapeError(f"the state_dict has no {name}: it has {', '.join(list(state)[:6])} …")
+            values = np.asarray(
+                state[name].detach().cpu() if hasattr(state[name], "detach") else state[name], float
+            )
+            if values.shape != shape:
+                raise ShapeError(f"{name} has shape {values.shape} in the state_dict, {shape} in the problem")
+            parts.append(values.ravel())
+        return np.concatenate(parts)
+
+    def evaluate(self, theta: Float[Array, " P"], x: Float[Array, "..."]) -> Any:
+        """Output of the module for one sample x."""
+        return self.values(theta, x[None])[-1][0]
+
+    def values(self, theta: Float[Array, " P"], x: Float[Array, "..."]) -> list[Any]:
+        """The result of every step for a batch x (N, …), and the output."""
+        stored = {**self.constants, **self.split(theta)}
+        found: list[Any] = [x]
+        for step in self.steps:
+            arguments = _filled(step.arguments, found, stored)
+            settings = {name: _filled(value, found, stored) for name, value in step.settings}
+            found.append(OPERATIONS[step.operation](*arguments, **settings))
+        found.append(_filled(self.output, found, stored))
+        return found
+
+
+def _filled(given: Any, found: list[Any], stored: Mapping[str, Any]) -> Any:
+    """A template with its values in place."""
+    if isinstance(given, Value):
+        return found[given.number]
+    if isinstance(given, Stored):
+        return jnp.asarray(stored[given.name])
+    if isinstance(given, Part):
+        return slice(*(_filled(item, found, stored) for item in (given.start, given.stop, given.step)))
+    if isinstance(given, tuple):
+        return tuple(_filled(item, found, stored) for item in given)
+    return given
+
+
+@jax.jit
+def outputs(network: TorchNetwork, theta: Array, x: Array) -> Array:
+    """Outputs for a batch, sample by sample as a problem takes them."""
+    return jax.vmap(lambda one: network.evaluate(theta, one))(x)
+
+
+@jax.jit
+def pulled_back(network: TorchNetwork, theta: Array, x: Array, weights: Array) -> Array:
+    """Gradient of Σ weights · outputs with respect to θ."""
+    return jax.grad(lambda at: jnp.sum(weights * outputs(network, at, x)))(theta)
