@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from thetadot.dynamics.wording import number
 from thetadot.simulators.data_energy import DataEnergy
-from thetadot.simulators.linear_training import InheritedSpectrum
+from thetadot.simulators.linear_training import InheritedSpectrum, SpectrumStatus
 from thetadot.simulators.nonlinear import OffDataGrowth
 from thetadot.simulators.significance import Significance
 from thetadot.simulators.tradeoff import NoiseTradeoff
@@ -132,8 +132,9 @@ class SimulatorAnalysis:
             named = {"long_name": "coupling of data directions to the others"}
             variables["coupling"] = ("point", self.growth.coupling, named)
         if self.spectrum is not None:
-            values = np.concatenate([self.spectrum.learned, self.spectrum.inherited])
-            inherited = np.arange(len(values)) >= len(self.spectrum.learned)
+            values = self.spectrum.eigenvalues
+            split = self.spectrum.status is SpectrumStatus.SPLIT
+            inherited = split & (np.arange(len(values)) >= len(self.spectrum.learned))
             variables |= {
                 "eigenvalue_real": ("eigenvalue", np.real(values), {"units": "1"}),
                 "eigenvalue_imaginary": ("eigenvalue", np.imag(values), {"units": "1"}),
