@@ -97,7 +97,7 @@ def _of_vectors(problem: Problem, path: Path, options: Options, rule: Any) -> Si
             f"the path has {path.thetas.shape[1]} columns, the problem {problem.size} parameters: this lens is for "
             "training runs"
         )
-    finite = np.isfinite(path.thetas).all(axis=1)
+    finite = np.all(np.isfinite(path.thetas), axis=1)
     if not finite[0]:
         raise NotASimulatorError("the path starts with NaN or infinite weights: there is nothing to look at")
     notes = [] if finite.all() else ["the run broke down: judged by its last finite weights"]
