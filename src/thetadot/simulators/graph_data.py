@@ -53,7 +53,7 @@ def independent_states(
     if samples < 1 or not low < high:
         raise SettingError(f"{samples} samples from {low:g} to {high:g}: expected some, and low < high")
     states = jax.random.uniform(key, (samples, graph.size, dynamics.components), minval=low, maxval=high)
-    dynamics(states[jnp.argmin(states.min(axis=(1, 2)))], graph)  # outside of the domain here, or nowhere
+    dynamics.require_domain(states)
     return states, _derivatives(dynamics, graph, states)
 
 

@@ -52,13 +52,17 @@ class NodeDynamics(eqx.Module):
             raise MatrixError(
                 f"states have shape {x.shape}, expected ({graph.size}, {self.components}): nodes × components"
             )
-        if self.domain and is_concrete(x) and np.any(np.asarray(x) < 0):
-            raise DomainError(f"a state is {float(np.asarray(x).min()):.3g} < 0: {self.domain}")
+        self.require_domain(x)
         heard = jax.vmap(self.pair)(x[graph.targets], x[graph.sources])
         summed = jax.ops.segment_sum(
             graph.weights[:, None] * heard, graph.targets, graph.size, indices_are_sorted=True
         )
         return jax.vmap(self.own)(x) + summed
+
+    def require_domain(self, states: Array) -> None:
+        """Raise `DomainError` if concrete states, of any shape, lie outside of the domain."""
+        if self.domain and is_concrete(states) and np.any(np.asarray(states) < 0):
+            raise DomainError(f"a state is {float(np.asarray(states).min()):.3g} < 0: {self.domain}")
 
 
 def _power(x: Array, exponent: float) -> Array:
