@@ -24,8 +24,9 @@ _EXPORTS = {
 }
 _HOME = {name: package for package, names in _EXPORTS.items() for name in names.split()}
 _PACKAGES = (
-    "numerics", "problems", "dynamics", "stability", "conservation", "studies", "report", "papers", "errors",
+    "numerics", "problems", "dynamics", "stability", "conservation", "integrability", "fluctuations",
     "simulators",
+    "studies", "report", "papers", "errors",
 )  # fmt: skip
 __all__ = ["__version__", "data", *_PACKAGES, *_HOME]  # pyright: ignore[reportUnsupportedDunderAll]
 

@@ -1,6 +1,8 @@
 """What the report says of lenses: their numbers, and why one has none."""
 
+import base64
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -11,6 +13,8 @@ from tests.report.markup import Page
 from tests.report.runs import HOSTILE, StandIn, descent, flow
 from thetadot.conservation import study as conservation_study
 from thetadot.errors import ThetadotError
+from thetadot.integrability import study as integrability_study
+from thetadot.integrability import verify_certificate
 from thetadot.report import write_report
 from thetadot.report.lens_panels import lens_sections
 from thetadot.report.lens_record import Found, spread
@@ -189,3 +193,35 @@ def test_figures_draw_a_few_members_and_words_tell_of_all(looked):
     assert "median 3.5 per time, the middle 80 % of 8 members from 0.7 to 6.3" in panel.reading
     (section,) = (section for section in lens_sections(many, most=5) if section.name == "stability")
     assert (len(section.lines), section.more) == (5, 3)
+
+
+def test_the_verdict_is_a_card_with_its_proof_as_a_file(looked):
+    network = {"widths": [1, 1, 1], "activation": "identity", "data": [["1", "1/2"], ["-1", "-1/2"]]}
+    wanted = {"network": network, "numeric": False, "map": {"targets": ["1/2", "1"], "levels": ["0", "1"]}}
+    paths = [looked[0].series, looked[-1].series]
+    problem = td.FunctionRisk(lambda theta: (theta**2).sum(), np.ones(2))
+    options = integrability_study.Options.model_validate(wanted)
+    results = [integrability_study.analyse(problem, series.path, options) for series in paths]
+    both = [
+        Found("integrability", series, "done", result.summary(), data=result.to_xarray())
+        for series, result in zip(paths, results, strict=True)
+    ]
+    (section,) = lens_sections(both)
+    (card,) = section.cards
+    assert card.badge.text == "non integrable"
+    facts = dict(card.facts)
+    assert facts["hypotheses and residuals"].count(": 0") == 3
+    assert "not solvable" in facts["why"]
+    (_, heads, rows), (_, _, groups) = card.tables
+    assert [[cell.text for cell in row[1:5]] for row in rows] == [
+        ["0", "2", "BOREL", "abelian"], ["1", "2", "SL2", "not solvable"],
+    ]  # fmt: skip
+    assert len(heads) == len(rows[0])
+    assert [cell.text for cell in groups[0]] == ["y = 1/2", "BOREL", "SL2"]
+    (file,) = card.downloads
+    proof = json.loads(base64.b64decode(file.address.partition(",")[2]))
+    assert verify_certificate(proof).valid
+    (loops,) = section.panels
+    assert len(loops.chart.lines) == 5, "p = 0 and the four equilibria"
+    assert "5 finite singular points" in loops.reading
+    assert not section.lines

@@ -313,7 +313,7 @@ def test_the_json_schema_knows_every_kind(study_file):
 def test_a_study_with_sweep_is_valid_but_not_run(study_file, study_text, tmp_path):
     study_file.write_text(study_text + "sweep: {init.scale: [0.1, 0.01]}\n")
     study = Study.load(study_file)
-    with pytest.raises(StudyError, match=r"study\.yaml:16: sweep: .*needs the sweep command"):
+    with pytest.raises(StudyError, match=r"study\.yaml:16: sweep: .*`thetadot sweep` runs them"):
         study.run(tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

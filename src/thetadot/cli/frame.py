@@ -43,7 +43,8 @@ def command(example: str) -> Callable[[Callable[..., int | None]], Callable[...,
         def guarded(*args: Any, **kwargs: Any) -> None:
             raise typer.Exit(_guarded(function, *args, **kwargs))
 
-        return app.command(function.__name__.rstrip("_"), epilog=f"Example: {example}")(guarded)
+        name = function.__name__.rstrip("_").replace("_", "-")
+        return app.command(name, epilog=f"Example: {example}")(guarded)
 
     return decorate
 

@@ -1,4 +1,4 @@
-"""Commands that show: list, schema, show, report, doctor, cite."""
+"""Commands that show and check: list, schema, show, report, verify-certificate, doctor, cite."""
 
 from pathlib import Path
 from typing import Annotated
@@ -89,6 +89,30 @@ def report(
         raise ThetadotError(
             f"{file} cannot be written ({error.strerror}): choose another file with -o"
         ) from error
+
+
+@command("thetadot verify-certificate proof.json")
+def verify_certificate(
+    file: Annotated[Path, typer.Argument(help="Certificate (JSON).", show_default=False)],
+    as_json: AsJson = False,
+) -> int:
+    """Check a certificate of integrability or its absence: exit 0 valid, 1 invalid, 2 unreadable."""
+    from thetadot.integrability.verification import verify_certificate as verify
+
+    found = verify(file)
+    if as_json:
+        checks = [{"name": c.name, "passed": c.passed, "detail": c.detail} for c in found.checks]
+        print_json({"valid": found.valid, "proves": found.proves, "checks": checks})
+        return DONE if found.valid else MISSED
+    for check in found.checks:
+        print_rich(f"{'✓' if check.passed else '✗'} {check.name}: {check.detail}")
+    failed = next((check for check in found.checks if not check.passed), None)
+    print_rich(
+        f"valid: it proves {found.proves}"
+        if failed is None
+        else f"INVALID at {failed.name}: {failed.detail}; it proves nothing"
+    )
+    return DONE if found.valid else MISSED
 
 
 @command("thetadot doctor")

@@ -11,6 +11,7 @@ from thetadot.dynamics.canvas import suits_logarithm
 from thetadot.dynamics.wording import count, duration
 from thetadot.report.chart import Chart
 from thetadot.report.charts import spans_decades
+from thetadot.report.lens_card import Card
 from thetadot.report.lens_record import Found, spread, with_data
 from thetadot.report.members import Cell
 from thetadot.report.panels import Panel
@@ -19,10 +20,17 @@ from thetadot.report.series import member_names, rule_names
 DRAWN_BY = {
     "stability": "stability_panels",
     "conservation": "conservation_panels",
+    "integrability": "integrability_panels",
+    "fluctuations": "fluctuations_panels",
     "simulators": "simulators_panels",
 }
 """{lens: module of this package with a function of the same name, found → panels}; other lenses are drawn from the
 names, dimensions and units in their Datasets."""
+
+DECIDED_BY = {
+    "integrability": "integrability_panels",
+}
+"""{lens: module of this package with a function `<lens>_cards`, found → cards}."""
 
 _MOST_PLAIN = 8
 
@@ -33,11 +41,12 @@ class Section:
 
     Attributes:
         name: of the lens.
-        lines: (whose, summary) of each path, those that say the same together.
+        lines: (whose, summary) of each path; none where cards say it.
         more: how many more lines there are.
         absent: why there is no result, and for whom.
         notes: warnings that it gave.
         panels: its figures.
+        cards: what it decided.
     """
 
     name: str
@@ -46,6 +55,7 @@ class Section:
     absent: tuple[str, ...]
     notes: tuple[str, ...]
     panels: tuple[Panel, ...]
+    cards: tuple[Card, ...] = ()
 
     @property
     def title(self) -> str:
@@ -59,7 +69,8 @@ def lens_sections(found: Sequence[Found], most: int = 12) -> list[Section]:
     for name in dict.fromkeys(one.lens for one in found):
         mine = [one for one in found if one.lens == name]
         results = sorted((one for one in mine if one.data is not None), key=lambda one: one.series.rule)
-        lines = [(one.series.name, one.summary) for one in results]
+        cards = tuple(_cards(name, results))
+        lines = [] if cards else [(one.series.name, one.summary) for one in results]
         sections.append(
             Section(
                 name,
@@ -68,6 +79,7 @@ def lens_sections(found: Sequence[Found], most: int = 12) -> list[Section]:
                 tuple(_absences(mine)),
                 tuple(dict.fromkeys(note for one in mine for note in one.notes)),
                 tuple(_panels(name, results)),
+                cards,
             )
         )
     return sections
@@ -82,6 +94,12 @@ def _absences(found: Sequence[Found]) -> Iterator[str]:
     for (status, reason), mine in reasons.items():
         whom = mine[0].series.name + (f" and {count(len(mine) - 1, 'other path')}" if len(mine) > 1 else "")
         yield f"{status[:1].upper()}{status[1:]} ({whom}){': ' if reason else ''}{reason}"
+
+
+def _cards(name: str, found: Sequence[Found]) -> Iterator[Card]:
+    if name in DECIDED_BY:
+        module = importlib.import_module(f"thetadot.report.{DECIDED_BY[name]}")
+        yield from getattr(module, f"{name}_cards")(found)
 
 
 def _panels(name: str, found: Sequence[Found]) -> Iterator[Panel]:

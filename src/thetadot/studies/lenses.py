@@ -14,6 +14,8 @@ from thetadot.studies.errors import LensError
 PACKAGED = (
     "stability",
     "conservation",
+    "integrability",
+    "fluctuations",
     "simulators",
 )
 """Names of the packages whose module `study` binds a lens: `Options`, `analyse` and, if wanted, `COMPARED`."""
