@@ -24,6 +24,7 @@ DRAWN_BY = {
     "symmetry": "symmetry_panels",
     "integrability": "integrability_panels",
     "fluctuations": "fluctuations_panels",
+    "simulators": "simulators_panels",
 }
 """{lens: module of this package with a function of the same name, found → panels}; other lenses are drawn from the
 names, dimensions and units in their Datasets. A function `<lens>_table` there makes a table."""

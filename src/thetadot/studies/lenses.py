@@ -18,6 +18,7 @@ PACKAGED = (
     "symmetry",
     "integrability",
     "fluctuations",
+    "simulators",
 )
 """Names of the packages whose module `study` binds a lens: `Options`, `analyse` and, if wanted, `COMPARED`."""
 
