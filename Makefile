@@ -43,10 +43,10 @@ run: env
 	$(BIN)/thetadot run quickstart
 
 test: env
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not slow"
 
 test-all: env
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadscope
 
 lint: env
 	$(BIN)/ruff check .

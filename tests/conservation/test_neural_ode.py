@@ -47,6 +47,7 @@ def test_quadrature_and_transition_are_spectrally_accurate():
     np.testing.assert_allclose(ODE.endpoint(weights), scipy.linalg.expm(0.5 * MIXED), rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("imbalance", [0.0, 2.0])
 def test_relaxed_balanced_networks_close_on_their_endpoint(imbalance):
     weights = start(imbalance)

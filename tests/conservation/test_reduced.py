@@ -244,6 +244,7 @@ def test_the_gauge_changes_its_chart_where_a_pinned_weight_vanishes():
     assert agreement.maximum <= 1e-8
 
 
+@pytest.mark.slow
 def test_a_product_that_loses_its_rank_ends_the_closed_flow_there():
     problem = td.EmpiricalRisk(td.linear([1, 1, 2]), td.squared, np.ones((1, 1)), np.array([[-1.0, 0.3]]))
     theta, times = np.array([0.5, np.sqrt(1.25), 0.0]), np.linspace(0, 2, 21)

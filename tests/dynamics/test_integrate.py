@@ -177,6 +177,7 @@ def test_lorenz_conserves_nothing_but_its_mean_divergence():
     np.testing.assert_allclose(np.log(determinant), -41 / 3, rtol=1e-7)
 
 
+@pytest.mark.slow
 def test_members_are_the_same_alone_together_and_in_processes():
     problem = network()
     starts = jnp.stack([problem.init(jax.random.key(k)) for k in range(3)])

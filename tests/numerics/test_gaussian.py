@@ -186,6 +186,7 @@ def test_the_product_moment_equals_the_mean_over_draws(i, j, general):
         assert within_four_errors(x[:, i] * x[:, j] * relu(x @ row), float(value))
 
 
+@pytest.mark.slow
 def test_the_ridge_moment_of_kinked_functions_equals_their_kernel_at_every_angle():
     e = np.array([1.0, 0.0])
     angles = np.concatenate([[0.0, np.pi, np.pi / 2], 10.0 ** -np.arange(1, 7), np.linspace(0.1, 3, 9)])

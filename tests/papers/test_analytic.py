@@ -14,6 +14,7 @@ def table():
     return reproduce("analytic", quick=True)
 
 
+@pytest.mark.slow
 def test_every_claim_holds_in_quick_mode(table):
     missed = {row.statement: row.why for row in table.rows if row.verdict is not Verdict.HOLDS}
     assert not missed

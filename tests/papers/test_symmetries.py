@@ -38,6 +38,7 @@ def test_lines_of_the_notebook_are_not_confirmed(statement):
     assert judged(statement) is Verdict.NOT_CONFIRMED
 
 
+@pytest.mark.slow
 def test_the_rate_claim_fails_for_a_bound_that_is_too_good(monkeypatch):
     make = symmetries.odd_reduction
 

@@ -20,6 +20,7 @@ def fitted():
     return iris_training.exponents(Workbench(True), "best_window", count=120)
 
 
+@pytest.mark.slow
 def test_selected_and_unselected_exponents_lie_in_their_bands(fitted):
     assert 0.85 <= fitted.kept_fraction <= 0.98
     assert 0.25 <= fitted.mean <= 0.37

@@ -157,6 +157,7 @@ def test_angles_and_growth_agree_with_the_vectors_themselves(kept):
     assert kept.residual.max() < 1e-12
 
 
+@pytest.mark.slow
 def test_covariant_growth_is_that_of_the_frame_up_to_the_coefficients_at_its_ends():
     """Along training this boundary term is no rounding error: the exponents of the two kinds differ by it."""
     options = {"transient": 1000, "count": COUNT, "every": 1}

@@ -56,6 +56,7 @@ def test_a_flow_is_analysed_in_time():
     assert abs(found.spectrum.exponents[0]) < 1
 
 
+@pytest.mark.slow
 def test_momentum_and_rules_that_a_path_does_not_tell():
     ball = td.descend(NET, THETA, td.HeavyBall(0.05, 0.5), 30, progress=False)
     only = Options(finite_time=None, orbital=None, exponents=1)

@@ -87,7 +87,7 @@ MALFORMED = {
     "unknown lens": (
         "budget:",
         "lenses: {saddels: {}}\nbudget:",
-        [":15:", "lenses.saddels", "has stability, conservation"],
+        [":15:", "lenses.saddels", "has stability, saddles, ", "`saddles`?"],
     ),
     "wrong first width": (
         "[4, 3, 3]",

@@ -50,6 +50,7 @@ def test_the_residual_of_an_invariant_cloud_lies_in_the_band_of_rounding(run):
     labelled(ax)
 
 
+@pytest.mark.slow
 def test_networks_lie_on_the_line_of_the_moment_equations_below_the_bound(run):
     problem, path = run
     reduction = symmetry.odd_reduction(problem, path.thetas[0])

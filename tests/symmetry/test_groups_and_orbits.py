@@ -152,6 +152,7 @@ def test_without_orthogonality_the_invariance_is_lost_and_the_check_says_why():
     assert symmetry.check_symmetry(control_problem, control).holds
 
 
+@pytest.mark.slow
 def test_one_neuron_per_orbit_moves_as_the_whole_network(order_eight):
     problem, group, half, path = order_eight
     reduced = symmetry.orbit_reduction(problem, group, half)

@@ -83,6 +83,7 @@ def test_profiles_given_as_functions_agree_with_closed_moments():
     assert float(reduction.flow.args.power) == pytest.approx(k * (k + 2), rel=1e-12)
 
 
+@pytest.mark.slow
 def test_the_ridge_law_has_the_moments_and_the_kernel_of_its_neurons():
     d, e = 10, np.eye(10)[0]
     reduction = symmetry.ridge_reduction(d, jax.nn.relu, nodes=8)
@@ -125,6 +126,7 @@ def test_the_smallest_dimensions_work():
     assert path.losses[1] < 0.4
 
 
+@pytest.mark.slow
 def test_the_distance_to_a_finite_network_equals_a_million_draws(radial):
     reduction = radial[0]
     cloud = symmetry.sample_particles(jax.random.key(0), 64, 20)

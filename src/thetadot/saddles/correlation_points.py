@@ -82,8 +82,8 @@ def refine_point(correlation: NeuralCorrelation, direction: Float[np.ndarray, " 
     Example:
         >>> import numpy as np, thetadot as td
         >>> problem = td.EmpiricalRisk(td.two_layer(2, 1, "square"), td.squared, np.eye(2), np.array([3.0, 0.0]))
-        >>> point = refine_point(neural_correlation(problem), np.array([1.0, 0.1, 0.7]))
-        >>> round(point.value * np.sqrt(3), 12)  # 3/2 · 2/(3√3)
+        >>> point = refine_point(td.saddles.neural_correlation(problem), np.array([1.0, 0.1, 0.7]))
+        >>> round(float(point.value) * 3**0.5, 12)  # 3/2 · 2/(3√3)
         1.0
     """
     w, residual = newton_direction(correlation, direction)
@@ -134,7 +134,8 @@ def correlation_points(
     Example:
         >>> import numpy as np, thetadot as td
         >>> problem = td.EmpiricalRisk(td.diagonal(2), td.squared, np.eye(2), np.array([3.0, 1.0]))
-        >>> [round(float(point.value), 9) for point in correlation_points(neural_correlation(problem), starts=4)]
+        >>> correlation = td.saddles.neural_correlation(problem)
+        >>> [round(float(point.value), 9) for point in correlation_points(correlation, starts=4)]
         [0.75]
     """
     tops: list[list] = []

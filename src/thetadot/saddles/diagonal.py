@@ -56,7 +56,7 @@ def diagonal_itinerary(
 
     Example:
         >>> found = diagonal_itinerary(np.sqrt(3) * np.eye(3), np.sqrt(3) * np.array([2.0, -1.0, 0.5]))
-        >>> found.times.tolist(), found.status.name
+        >>> found.times.round(12).tolist(), found.status.name
         ([0.0, 0.5, 1.0, 2.0], 'FINISHED')
     """
     inputs, labels = np.asarray(x, float), np.asarray(y, float).ravel()

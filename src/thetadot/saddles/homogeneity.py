@@ -85,7 +85,7 @@ def homogeneity(
     Example:
         >>> import numpy as np, thetadot as td
         >>> x, y = np.eye(3), np.ones(3)
-        >>> homogeneity(td.EmpiricalRisk(td.two_layer(3, 4, "squared_relu"), td.squared, x, y)).degree
+        >>> round(homogeneity(td.EmpiricalRisk(td.two_layer(3, 4, "squared_relu"), td.squared, x, y)).degree, 12)
         3.0
         >>> homogeneity(td.EmpiricalRisk(td.mlp([3, 4, 1], "tanh", bias=False), td.squared, x, y)).culprit
         'activation tanh'

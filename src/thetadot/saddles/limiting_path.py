@@ -149,7 +149,8 @@ class PathDeviation:
     Attributes:
         scales (S,): descending. deviations (S,): sup over the window of ‖θ(T_δ + t) − p(t)‖.
         slopes (S−1,): of ln deviation against ln scale between neighbours.
-        predicted: min(β, 2), nan without β.
+        predicted: min(β, 2) on a window with a beginning, min(β, 1) on one without (the start itself lies δ times a
+            constant from the path); nan without β.
         status: FOLLOWS (falling, last slope positive) or LEAVES.
     """
 
@@ -190,9 +191,10 @@ def path_deviation(
         >>> net = td.EmpiricalRisk(td.linear([1, 1, 1]), td.squared, np.ones((1, 1)), np.ones(1))
         >>> point = td.saddles.correlation_points(td.saddles.neural_correlation(net), starts=2)[0]
         >>> limit = limiting_path(net, point)
-        >>> found = path_deviation(net, limit, np.sign(point.direction) * [1.0, 0.8], [1e-2, 1e-3, 1e-4])
-        >>> found.status.name, bool(np.all(np.abs(found.slopes - found.predicted) < 0.01))
-        ('FOLLOWS', True)
+        >>> start, scales = np.sign(point.direction) * [1.0, 0.8], [1e-1, 3e-2, 1e-2]
+        >>> found = path_deviation(net, limit, start, scales, window=(-2.0, 0.0))
+        >>> found.status.name, round(found.predicted, 6), bool(np.all(np.abs(found.slopes - 2.0) < 0.05))
+        ('FOLLOWS', 2.0, True)
     """
     unit = normalised(problem, direction)
     correlation = neural_correlation(problem)
@@ -226,8 +228,9 @@ def path_deviation(
             stacklevel=2,
         )
     beta = limit.point.second_order.alignment_exponent
+    predicted = min(beta, 2.0 if np.isfinite(window[0]) else 1.0)
     return PathDeviation(
-        ordered, found, slopes, min(beta, 2.0), DeviationStatus.FOLLOWS if falling else DeviationStatus.LEAVES
+        ordered, found, slopes, predicted, DeviationStatus.FOLLOWS if falling else DeviationStatus.LEAVES
     )
 
 

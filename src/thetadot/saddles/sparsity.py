@@ -58,7 +58,8 @@ def is_zero_preserving(
 
     Example:
         >>> import numpy as np, thetadot as td
-        >>> problem = td.EmpiricalRisk(td.two_layer(2, 3, "square"), td.squared, np.eye(2), np.ones(2))
+        >>> x = np.array([[1.0, 2.0], [2.0, 1.0]])
+        >>> problem = td.EmpiricalRisk(td.two_layer(2, 3, "square"), td.squared, x, np.ones(2))
         >>> is_zero_preserving(problem, neuron_groups(problem)[0]), is_zero_preserving(problem, [0])
         (True, False)
     """

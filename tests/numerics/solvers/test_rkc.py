@@ -85,6 +85,7 @@ def _sharpening(theta):
     return 0.05 * theta[0] ** 2 + 0.5 * (1000 - 900 * theta[0]) * theta[1] ** 2
 
 
+@pytest.mark.slow
 def test_a_stiff_flow_takes_few_long_steps_and_counts_every_product():
     problem = td.FunctionRisk(_spread, jnp.ones(50))
     until = td.Until(time=20.0)
