@@ -47,7 +47,12 @@ TIMES = np.linspace(0, 2, 5)
 
 
 @pytest.mark.parametrize(
-    ("widths", "values"), [((3, 3, 3), (0.7,)), ((4, 2, 5), (0.9,)), ((3, 3, 3, 3), (0.0, 1.0))]
+    ("widths", "values"),
+    [
+        ((3, 3, 3), (0.7,)),
+        pytest.param((4, 2, 5), (0.9,), marks=pytest.mark.slow),
+        pytest.param((3, 3, 3, 3), (0.0, 1.0), marks=pytest.mark.slow),
+    ],
 )
 def test_relaxed_balanced_linear_networks_close_on_their_product(widths, values):
     problem = regression(td.linear(widths), widths[0], widths[-1], 20, 0)

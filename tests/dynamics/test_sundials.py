@@ -23,6 +23,7 @@ def _flow(problem=BOWL, start=(1.0, 1.0), solver="CVODE", **settings):
     return td.flow(problem, jnp.asarray(np.array(start, float)), solver=solver, **settings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", BOTH)
 def test_cvode_and_kvaerno5_agree_on_a_network(solver):
     problem = network()

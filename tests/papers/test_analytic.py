@@ -22,6 +22,7 @@ def test_every_claim_holds_in_quick_mode(table):
     assert table.seconds < 120
 
 
+@pytest.mark.slow
 def test_what_was_measured_is_a_number_within_its_rule_and_not_a_constant(table):
     values = []
     for row in table.rows:

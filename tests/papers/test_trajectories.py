@@ -28,6 +28,7 @@ def test_selected_and_unselected_exponents_lie_in_their_bands(fitted):
     assert fitted.mean > 1.5 * fitted.endpoint_mean
 
 
+@pytest.mark.slow
 def test_the_separation_holds_and_its_selection_is_found_out(fitted, monkeypatch):
     monkeypatch.setattr(trajectories, "exponents", lambda *arguments: fitted)
     assert judged("η = 1: runs separate").verdict is Verdict.HOLDS

@@ -69,8 +69,8 @@ def both_hessians(widths, biases, activation_index, loss_index, theta, x, number
         ((3, 4), True),
         ((3, 4), False),
         ((3, 4), "hidden"),
-        ((3, 4, 2), True),
-        ((3, 4, 2), False),
+        pytest.param((3, 4, 2), True, marks=pytest.mark.slow),
+        pytest.param((3, 4, 2), False, marks=pytest.mark.slow),
     ],
 )
 def test_hessian_of_every_mlp_equals_jax_hessian(hidden, bias):

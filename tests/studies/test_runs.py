@@ -327,7 +327,7 @@ def sessions(directory):
 
 
 def test_a_run_killed_at_random_instants_ends_with_the_same_bits(whole, valley, tmp_path):
-    killed = kill_until_done(valley, tmp_path / "run", kills=4, seed=1)
+    killed = kill_until_done(valley, tmp_path / "run", kills=3, seed=1)
     assert killed >= 2
     run = open_run(tmp_path / "run")
     assert run.status == "done"

@@ -22,6 +22,7 @@ def symmetric_run():
     return problem, theta, path
 
 
+@pytest.mark.slow
 def test_a_symmetric_network_stays_linear_and_follows_the_moment_equations(symmetric_run):
     problem, theta, path = symmetric_run
     reduced = symmetry.odd_reduction(problem, theta)
