@@ -278,8 +278,10 @@ def prove_non_solvable(
     """The same test in ball arithmetic on the loops of the best words only, which floating point has chosen.
 
     Arguments:
-        entries: a matrix of rational functions. word_length: of the words. bits: to begin with, doubled up to
-        most_bits; beyond it the answer is the floating-point one, not rigorous.
+        entries: a matrix of rational functions.
+        word_length: of the words.
+        bits: to begin with.
+        most_bits: up to which they are doubled; beyond it the answer is the floating-point one, not rigorous.
     """
     numeric = float_monodromy(entries)
     found = cartan_criterion(numeric, word_length=word_length)

@@ -144,7 +144,9 @@ def escape_time(
         accuracy: relative accuracy of the measured time.
 
     Raises:
-        NotHomogeneousError, DegreeBelowTwoError, PrecisionError, SaddlesError.
+        NotHomogeneousError, DegreeBelowTwoError: the network is not homogeneous, or of a degree below 2.
+        PrecisionError: float64 is off.
+        SaddlesError: arguments that do not fit.
 
     Source: scaling: A. Kumar, J. Haupt, arXiv:2403.08121; constants re-derived.
 
