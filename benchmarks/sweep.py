@@ -35,7 +35,8 @@ from thetadot.studies.sweep_plan import make_plan
 from thetadot.studies.sweep_session import run_sweep
 
 # The other benchmarks run on one core, and their package sees to it; workers, which import this too, need all.
-os.sched_setaffinity(0, range(os.cpu_count() or 1))
+if hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, range(os.cpu_count() or 1))
 HERE = pathlib.Path(__file__).parent
 RESULTS, FIGURE = HERE / "results" / "sweep.json", HERE.parent / "docs" / "images" / "sweep_growth.png"
 STEPS_OF_A_SECOND = 1_200_000

@@ -172,7 +172,7 @@ def test_corrupted_integrals_fail(verdicts):
 
 
 @pytest.mark.parametrize(
-    "text", ["__import__('os').system('touch /tmp/never')", "(lambda: 1)()", "w1_1_1.free_symbols"]
+    "text", ["__import__('os').system('touch never')", "(lambda: 1)()", "w1_1_1.free_symbols"]
 )
 def test_code_in_an_expression_is_refused_unevaluated(verdicts, text, monkeypatch):
     import os
