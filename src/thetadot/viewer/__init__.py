@@ -1,0 +1,1 @@
+"""The live viewer: runs as pages in the browser, followed by reading their store."""
