@@ -15,12 +15,13 @@ from thetadot.report.charts import SHARPNESS, distance_chart, gradient_chart, lo
 from thetadot.report.distance import distance_from_flow
 from thetadot.report.members import outcome_badge
 from thetadot.report.record import series_of
-from thetadot.report.series import Series
+from thetadot.report.series import Series, rule_names
 from thetadot.studies.identity import differences
 from thetadot.studies.run import Run
 from thetadot.studies.source import read_file
 from thetadot.viewer.catalogue import Catalogue
-from thetadot.viewer.panes import Figure, Text, control, grid, row
+from thetadot.viewer.panes import Figure, Text, control, grid, link, row
+from thetadot.viewer.time_panes import observed
 
 _MOST_KEYS = 40
 
@@ -86,16 +87,19 @@ def compare_page(catalogue: Catalogue, first: str = "", second: str = "") -> pn.
         catalogue: where the runs are.
         first, second: names of the runs to begin with.
     """
-    table, figures, cards = Text("compare.html.j2"), dict[str, Figure](), grid()
+    table, key, figures, cards = Text("compare.html.j2"), Text("keys.html.j2"), dict[str, Figure](), grid()
 
     def show() -> None:
         sides = (a, b)
         there = [side.series for side in sides if side.series is not None]
         charts = {name: chart for name, chart in _charts(there) if not chart.empty}
-        _share_time([chart for name, chart in charts.items()])
-        for name, chart in _share_time(charts).items():
-            figures.setdefault(name, Figure(name)).show(chart)
-        cards.objects = [figures[name].card for name in charts]
+        key.show(key=[("rule", rule, name) for rule, name in rule_names(there).items()])
+        shown = []
+        for name, chart in charts.items():
+            figures.setdefault(name, Figure(name, keyed=False)).show(chart)
+            shown.append(figures[name])
+        link(shown)
+        cards.objects = [figure.card for figure in shown]
         table.show(
             rows=[_facts(item) for item in there],
             differences=_differences(a.run, b.run),
@@ -106,7 +110,7 @@ def compare_page(catalogue: Catalogue, first: str = "", second: str = "") -> pn.
     same = not second or second == first
     b = Side(catalogue, "B", second or first, 1 if same else 0, show)
     show()
-    return pn.Column(a.controls, b.controls, table.pane, cards, sizing_mode="stretch_width")
+    return pn.Column(a.controls, b.controls, table.pane, key.pane, cards, sizing_mode="stretch_width")
 
 
 def _charts(series: list[Series]) -> Iterator[tuple[str, Chart]]:
@@ -114,8 +118,7 @@ def _charts(series: list[Series]) -> Iterator[tuple[str, Chart]]:
         return
     yield "loss", loss_chart(series)
     yield "gradient", gradient_chart(series)
-    names = dict.fromkeys(name for item in series for name in item.path.observed)
-    for name in sorted(names, key=lambda name: name != SHARPNESS):
+    for name in observed(series):
         watched = [item for item in series if name in item.path.observed]
         shapes = {np.shape(item.path.observed[name])[1:] for item in watched}
         if len(shapes) == 1:
@@ -126,10 +129,6 @@ def _charts(series: list[Series]) -> Iterator[tuple[str, Chart]]:
         distance = distance_from_flow(b.path, a.path) if comparable else None
         if distance is not None:
             yield "distance", distance_chart([(b, distance)]).altered(title="Distance of B from A at equal time")
-
-
-def _share_time(charts: dict[str, Chart]) -> dict[str, Chart]:
-    return charts
 
 
 def _facts(item: Series) -> dict[str, Any]:

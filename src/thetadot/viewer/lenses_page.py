@@ -8,7 +8,7 @@ import panel as pn
 from thetadot.report.lens_panels import Section, lens_sections
 from thetadot.report.record import record_of
 from thetadot.studies.run import Run
-from thetadot.viewer.panes import Figure, Text, control, grid, row
+from thetadot.viewer.panes import Figure, Text, control, grid, link, row
 
 _ALL = "all lenses"
 
@@ -45,5 +45,7 @@ def _parts(section: Section) -> list[Any]:
     for panel in section.panels:
         figure = Figure(panel.name)
         figure.show(panel.chart, panel.reading, panel.method)
-        figures.append(figure.card)
-    return [Text("lens.html.j2", section=section).pane, grid(*figures), Text("lens_end.html.j2", section=section).pane]
+        figures.append(figure)
+    link(figures)
+    cards = grid(*(figure.card for figure in figures))
+    return [Text("lens.html.j2", section=section).pane, cards, Text("lens_end.html.j2", section=section).pane]

@@ -1,6 +1,6 @@
 """Pieces of a page: text made by a template, controls, figures."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -8,11 +8,12 @@ import panel as pn
 from bokeh.models import ColumnDataSource, Span, TapTool
 from bokeh.models.renderers import GlyphRenderer
 
-from thetadot.dynamics.canvas import visible
+from thetadot.dynamics.canvas import TIME_LABEL, visible
 from thetadot.dynamics.palette import INK, PAPER
 from thetadot.report.chart import Chart
 from thetadot.report.interactive import interactive_figure
-from thetadot.report.log_ticks import log_ticks
+from thetadot.report.refreshing import follow_zoom, refresh
+from thetadot.report.themed import in_theme
 from thetadot.viewer.page import STYLE, render
 
 Control = TypeVar("Control", bound=pn.widgets.Widget)
@@ -45,15 +46,17 @@ class Figure:
     Arguments:
         tag: by which it is found on the page.
         clicked: told the time of an event whose mark was clicked.
+        keyed: whether it has a key of its own for rules and members.
     """
 
-    def __init__(self, tag: str, clicked: Callable[[float], None] | None = None):
+    def __init__(self, tag: str, clicked: Callable[[float], None] | None = None, keyed: bool = True):
         self._head, self._method = Text("figure.html.j2"), Text("caption.html.j2")
         self._pane = pn.pane.Bokeh(sizing_mode="stretch_width", margin=0)
-        self._clicked = clicked
+        self._clicked, self._keyed = clicked, keyed
         self._mark = ColumnDataSource({"x": [], "y": []})
-        self._line = Span(dimension="height", line_color=INK, line_width=1, line_dash=[2, 3], visible=False)
+        self._line = _moment_line()
         self.chart: Chart | None = None
+        self.plot: Any = None
         self.card = pn.Column(
             self._head.pane, self._pane, self._method.pane, css_classes=["card"], stylesheets=[STYLE], tags=[tag],
             sizing_mode="stretch_width", margin=0,
@@ -67,59 +70,52 @@ class Figure:
             reading: what it says.
             method: how it is made.
         """
-        self._head.show(title=chart.title, reading=reading, key=_key(chart))
+        self._head.show(title=chart.title, reading=reading, key=_key(chart, self._keyed))
         self._method.show(text=method)
-        if self.chart is None or not refreshed(self._pane.object, self.chart, chart):
-            self._pane.object = self._figure(chart)
+        if self.plot is None or not refresh(self.plot, chart):
+            self.plot = self._drawn(chart)
+            self._pane.object = self.plot
         self.chart = chart
 
-    def mark(self, time: float, value: float | None = None) -> None:
-        """Mark a moment: a line at its time and, if there is a value, a dot on the curve."""
+    def mark(self, time: float | None, x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray) -> None:
+        """Mark a moment: a line at its time, unless that is None, and points (x, y)."""
         if self.chart is None:
             return
-        self._line.visible = bool(np.isfinite(time) and (time > 0 or not self.chart.log_x))
+        self._line.visible = time is not None and bool(np.isfinite(time)) and (time > 0 or not self.chart.log_x)
         if self._line.visible:
             self._line.location = time
-        self.mark_points([] if value is None else [time], [] if value is None else [value])
+        seen = visible(np.asarray(x, float), np.asarray(y, float), self.chart.log_x, self.chart.log_y)
+        self._mark.data = {"x": seen[0], "y": seen[1]}
 
-    def mark_points(self, x: Sequence[float], y: Sequence[float]) -> None:
-        """Mark points of the figure."""
-        if self.chart is not None:
-            seen = visible(np.asarray(x, float), np.asarray(y, float), self.chart.log_x, self.chart.log_y)
-            self._mark.data = {"x": seen[0], "y": seen[1]}
-
-    def _figure(self, chart: Chart) -> Any:
+    def _drawn(self, chart: Chart) -> Any:
         plot = interactive_figure(chart)
-        self._line = Span(dimension="height", line_color=INK, line_width=1, line_dash=[2, 3], visible=False)
+        self._line = _moment_line()
         plot.add_layout(self._line)
         self._mark = ColumnDataSource({"x": [], "y": []})
         mark = plot.scatter("x", "y", source=self._mark, size=11, fill_color=INK, line_color=PAPER, line_width=2)
         mark.tags = ["moment"]
         if self._clicked is not None:
             _clickable(plot, self._clicked)
-        keep_ticks(plot)
+        in_theme(plot, dark())
         return plot
 
 
-def refreshed(plot: Any, before: Chart, after: Chart) -> bool:
-    """Put the data of another chart into a figure; whether that could be done."""
-    return False
+def _moment_line() -> Span:
+    return Span(
+        dimension="height", line_color=INK, line_width=1, line_dash=[2, 3], visible=False, tags=["moment"]
+    )  # fmt: skip
 
 
-def keep_ticks(plot: Any) -> None:
-    """Set the ticks of logarithmic axes anew when a reader zooms."""
-    for axis, ends in ((plot.xaxis[0], plot.x_range), (plot.yaxis[0], plot.y_range)):
-        if "log" not in axis.ticker.tags:
-            continue
-
-        def renew(attr: str, old: Any, new: Any, axis: Any = axis, ends: Any = ends) -> None:
-            low, high = sorted((float(ends.start), float(ends.end)))
-            ticks = log_ticks(low, high) if 0 < low < high else {}
-            axis.ticker.ticks = list(ticks)
-            axis.major_label_overrides = ticks
-
-        ends.on_change("start", renew)
-        ends.on_change("end", renew)
+def link(figures: Iterable[Figure]) -> None:
+    """Let figures over the same time axis zoom together, and keep the ticks of all in step."""
+    shared: dict[bool, Any] = {}
+    for figure in figures:
+        chart, plot = figure.chart, figure.plot
+        if chart is not None and chart.x_label == TIME_LABEL:
+            plot.x_range = shared.setdefault(chart.log_x, plot.x_range)
+        if "followed" not in plot.tags:
+            plot.tags = [*plot.tags, "followed"]
+            follow_zoom(plot)
 
 
 def _clickable(plot: Any, clicked: Callable[[float], None]) -> None:
@@ -137,11 +133,18 @@ def _clickable(plot: Any, clicked: Callable[[float], None]) -> None:
         plot.add_tools(TapTool(renderers=events))
 
 
-def _key(chart: Chart) -> list[tuple[str, int, str]]:
-    """(kind, index, name) of the colours and dashes, where there are several."""
-    found = [(chart.scope, index, name) for index, name in chart.colours.items()] if len(chart.colours) > 1 else []
-    dashes = [("member", index, name) for index, name in chart.dashes.items()] if len(chart.dashes) > 1 else []
-    return found + dashes
+def dark() -> bool:
+    """Whether this visitor's system is dark, as the page's script told by a cookie."""
+    return (pn.state.cookies or {}).get("theme") == "dark"
+
+
+def _key(chart: Chart, whole: bool) -> list[tuple[str, int, str]]:
+    """(kind, index, name) of the colours and dashes, where there are several; those of rules and members only if
+    the whole is wanted."""
+    colours = [(chart.scope, index, name) for index, name in chart.colours.items()]
+    dashes = [("member", index, name) for index, name in chart.dashes.items()]
+    shown = colours if len(colours) > 1 and (whole or chart.scope != "rule") else []
+    return shown + (dashes if len(dashes) > 1 and whole else [])
 
 
 def control(widget: Control, tag: str) -> Control:

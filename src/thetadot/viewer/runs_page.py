@@ -40,7 +40,7 @@ def runs_page(catalogue: Catalogue, below: str = "") -> pn.Column:
     words.param.watch(show, "value_input")
     status.param.watch(show, "value")
     show()
-    pn.state.add_periodic_callback(show, period=LOOK_EVERY)
+    pn.state.onload(lambda: pn.state.add_periodic_callback(show, period=LOOK_EVERY))
     return pn.Column(row(words, status), table.pane, sizing_mode="stretch_width")
 
 

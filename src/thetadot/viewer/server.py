@@ -18,8 +18,10 @@ from tornado.web import RequestHandler, StaticFileHandler
 from thetadot.errors import ThetadotError
 from thetadot.viewer import page
 from thetadot.viewer.catalogue import Catalogue
+from thetadot.viewer.compare_page import compare_page
 from thetadot.viewer.errors import ViewerError
 from thetadot.viewer.guard import Guard, check_address, headers
+from thetadot.viewer.lenses_page import lenses_page
 from thetadot.viewer.panes import Text
 from thetadot.viewer.run_page import RunPage
 from thetadot.viewer.runs_page import runs_page
@@ -57,6 +59,8 @@ def make_server(
     pages = {
         "/": _page("Runs", "Runs", lambda asked: runs_page(catalogue, asked("below"))),
         "/run": _page("Run", "", lambda asked: _run(catalogue, asked)),
+        "/lenses": _page("Lenses", "", lambda asked: lenses_page(catalogue.run(asked("run")), asked("run"))),
+        "/compare": _page("Compare", "Compare", lambda asked: compare_page(catalogue, asked("a"), asked("b"))),
     }
     port = _free(address, port)
     names = [f"{name}:{port}" for name in ("localhost", "127.0.0.1")]

@@ -1,10 +1,11 @@
-"""The figures over time of a run's page: the report's, of one member, and where the moment lies on each."""
+"""The figures over time of a run's page: the report's, of one member, and where a moment lies on each."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from thetadot.dynamics.canvas import TIME_LABEL
 from thetadot.report.chart import Chart
 from thetadot.report.charts import (
     SHARPNESS,
@@ -14,9 +15,12 @@ from thetadot.report.charts import (
     observed_chart,
     sharpness_chart,
 )
-from thetadot.report.plane import Plane, principal_plane
+from thetadot.report.moment_time import marked_at
+from thetadot.report.plane import principal_plane
 from thetadot.report.series import Series
 from thetadot.report.space_charts import plane_chart
+
+Points = tuple[Sequence[float] | np.ndarray, Sequence[float] | np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,14 +30,17 @@ class TimePane:
     Attributes:
         name: by which it is known.
         chart: what it shows.
-        values: of row k of a path, what its curves show; None where the row has only a time.
-        point: for a figure without time, the point (x, y) of row k of a path.
+        points: (x, y) of what to mark on it at row k of a path; nothing by default.
     """
 
     name: str
     chart: Chart
-    value: Callable[[Series, int], float | None] = lambda item, row: None
-    point: Callable[[Series, int], tuple[float, float]] | None = None
+    points: Callable[[Series, int], Points] = lambda item, row: ([], [])
+
+    @property
+    def over_time(self) -> bool:
+        """Whether its horizontal axis is time."""
+        return self.chart.x_label == TIME_LABEL
 
 
 def time_panes(series: Sequence[Series], chosen: Series) -> Iterator[TimePane]:
@@ -49,24 +56,33 @@ def time_panes(series: Sequence[Series], chosen: Series) -> Iterator[TimePane]:
 
 
 def _panes(series: Sequence[Series], chosen: Series) -> Iterator[TimePane]:
-    yield TimePane("loss", loss_chart(series), lambda item, row: float(item.path.losses[row]))
-    yield TimePane("gradient", gradient_chart(series), lambda item, row: float(item.path.grad_norms[row]))
-    names = dict.fromkeys(name for item in series for name in item.path.observed)
-    for name in sorted(names, key=lambda name: name != SHARPNESS):
-        chart = sharpness_chart(series) if name == SHARPNESS else observed_chart(series, name)
-        yield TimePane(name, chart, lambda item, row, name=name: _observed(item, name, row))
+    yield _marked("loss", loss_chart(series))
+    yield _marked("gradient", gradient_chart(series))
+    for name in observed(series):
+        yield _marked(name, sharpness_chart(series) if name == SHARPNESS else observed_chart(series, name))
     if chosen.path.layout is not None and chosen.path.layout.neurons:
         yield TimePane("neuron-norms", neuron_chart(chosen.path))
     plane = principal_plane([item.path for item in series])
     if plane is not None:
-        yield TimePane("plane", plane_chart(series, plane), point=lambda item, row: _projected(plane, item, row))
+
+        def projected(item: Series, row: int) -> Points:
+            x, y = plane.project(item.path.thetas[row : row + 1]).T
+            return x, y
+
+        yield TimePane("plane", plane_chart(series, plane), projected)
 
 
-def _observed(item: Series, name: str, row: int) -> float | None:
-    values = item.path.observed.get(name)
-    return float(values[row]) if values is not None and np.ndim(values) == 1 else None
+def _marked(name: str, chart: Chart) -> TimePane:
+    """A figure on every line of which the moment is marked."""
+
+    def on_lines(item: Series, row: int) -> Points:
+        marks = marked_at(chart, float(item.path.ts[row]))
+        return marks.x, marks.y
+
+    return TimePane(name, chart, on_lines)
 
 
-def _projected(plane: Plane, item: Series, row: int) -> tuple[float, float]:
-    x, y = plane.project(item.path.thetas[row : row + 1])[0]
-    return float(x), float(y)
+def observed(series: Sequence[Series]) -> list[str]:
+    """What the paths observed, the sharpness first."""
+    names = dict.fromkeys(name for item in series for name in item.path.observed)
+    return sorted(names, key=lambda name: name != SHARPNESS)
