@@ -88,8 +88,8 @@ class Cells:
         texts: a text for every cell, row by row, or none.
     """
 
-    x: Float[np.ndarray, " columns+1"]
-    y: Float[np.ndarray, " rows+1"]
+    x: Float[np.ndarray, " x_edges"]
+    y: Float[np.ndarray, " y_edges"]
     values: Float[np.ndarray, "rows columns"]
     ink: Float[np.ndarray, "rows columns"]
     colours: Int[np.ndarray, "rows columns"]
@@ -99,7 +99,7 @@ class Cells:
     @property
     def most_opaque(self) -> float:
         """Opacity of full ink: texts must stand out from it."""
-        return 0.5 if self.texts else 0.8
+        return 0.4 if self.texts else 0.8
 
     @property
     def centres(self) -> tuple[np.ndarray, np.ndarray]:

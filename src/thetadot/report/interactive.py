@@ -175,8 +175,8 @@ def _draw_cells(chart: Chart, cells: Cells, plot: figure):
 
 def cell_columns(cells: Cells) -> dict[str, Any]:
     """What the data source of cells holds."""
-    colours = np.vectorize(lambda k: RULES.index(rule_colour(k)))(cells.colours)
-    shades = colours * _INKS + np.rint(np.clip(cells.ink, 0, 1) * (_INKS - 1)) + 0.5
+    colours = np.array([RULES.index(rule_colour(k)) for k in range(int(cells.colours.max()) + 1)])
+    shades = colours[cells.colours] * _INKS + np.rint(np.clip(cells.ink, 0, 1) * (_INKS - 1)) + 0.5
     places = {
         "x": cells.x[0],
         "y": cells.y[0],

@@ -1,7 +1,7 @@
 """The figures of one moment of a path, for a slider that moves along its saved rows."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TypeAlias
 
 from thetadot.dynamics.path import Path
 from thetadot.errors import ThetadotError
@@ -19,21 +19,7 @@ SPECTRUM, NEURONS, FUNCTION, CONFUSION = PANES = ("spectrum", "neurons", "functi
 """The figures that there may be, in the order in which a reader asks."""
 
 
-class _Figure(Protocol):
-    """What makes the figure of a saved row."""
-
-    @property
-    def method(self) -> str:
-        """How it is made and how to read it."""
-        ...
-
-    def chart(self, save: int) -> Chart:
-        """The figure of a row."""
-        ...
-
-    def reading(self, save: int) -> str:
-        """What it says."""
-        ...
+_Figure: TypeAlias = SpectrumAt | NeuronsAt | FunctionAt | ConfusionAt
 
 
 class Moments:

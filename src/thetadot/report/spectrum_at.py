@@ -146,7 +146,7 @@ class SpectrumAt:
             f"Hessian spectrum {moment_name(self._path, save)}", "rank among eigenvalues of its sign",
             "|λ|, size of the eigenvalue (1/time)", log_x, log_y=True, whole_x=not log_x,
             dots=tuple(dots), levels=() if self._bound is None else (Level(*self._bound, colour=5),),
-            x_ends=(0.8, 1.25 * min(size, ALL_UP_TO)) if log_x else (0.5, size + 0.5),
+            x_ends=(0.8, 1.25 * (size if size <= ALL_UP_TO else _PRODUCTS)) if log_x else (0.5, size + 0.5),
             colours={0: "positive eigenvalue", 1: "negative eigenvalue"}, scope="sign",
         )  # fmt: skip
 

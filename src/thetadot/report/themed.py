@@ -1,9 +1,11 @@
 """An interactive figure in the reader's theme: its colours are the palette's light ones or their dark twins."""
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from typing import Any
 
+from bokeh.core.property.vectorization import Value
 from bokeh.model import Model
 from bokeh.models import ColumnDataSource
 
@@ -57,6 +59,8 @@ def _swapped(value: Any, twins: Mapping[str, str]) -> Any:
     """The value with its colours swapped, an opacity behind a colour (#rrggbbaa) kept."""
     if isinstance(value, str):
         return re.sub("#[0-9a-f]{6}", lambda found: twins.get(found[0], found[0]), value)
+    if isinstance(value, Value):
+        return dataclasses.replace(value, value=_swapped(value.value, twins))
     if isinstance(value, (list, tuple)):
         return type(value)(_swapped(part, twins) for part in value)
     return value
