@@ -12,6 +12,7 @@ from tests.needs import CHROMIUM_FLAGS
 from tests.report.runs import StandIn, descent, flow
 from thetadot.dynamics.palette import DARK, EVENT, GRID, INK, MUTED, PAPER, RULES
 from thetadot.report import write_report
+from thetadot.report.chart import Cells
 from thetadot.report.theme import PAGE, variables
 
 
@@ -57,6 +58,21 @@ def test_lines_of_the_figures_stand_out_by_at_least_3_and_their_text_by_4_5(dark
     assert all(contrast(twin(colour), paper) >= 3 for colour in (*RULES, EVENT))
     assert all(contrast(twin(colour), paper) >= 4.5 for colour in (INK, MUTED, *RULES))
     assert contrast(twin(GRID), paper) < 2, "the grid keeps quiet"
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_texts_in_the_fullest_cells_of_a_heat_map_stand_out_by_4_5(dark):
+    edges, one = np.arange(2.0), np.ones((1, 1))
+    opacity = Cells(edges, edges, one, one, np.zeros((1, 1), int), "count", ("1",)).most_opaque
+
+    def shown(colour):
+        name = DARK[colour] if dark else colour
+        return np.array([int(name[place : place + 2], 16) for place in (1, 3, 5)])
+
+    for colour in RULES:
+        mixed = np.rint(opacity * shown(colour) + (1 - opacity) * shown(PAPER)).astype(int)
+        cell = "#" + "".join(f"{part:02x}" for part in mixed)
+        assert contrast(cell, DARK[INK] if dark else INK) >= 4.5, colour
 
 
 # G. M. Machado, M. M. Oliveira, L. A. F. Fernandes, A physiologically-based model for simulation of color
