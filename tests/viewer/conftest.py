@@ -91,9 +91,23 @@ def serve() -> Iterator[Callable[..., Viewer]]:
     started: list[Viewer] = []
 
     def start(place: Path, *options: str) -> Viewer:
-        command = [sys.executable, "-m", "thetadot.cli", "view", str(place), "--port", "0", "--no-browser", *options]
+        command = [
+            sys.executable,
+            "-m",
+            "thetadot.cli",
+            "view",
+            str(place),
+            "--port",
+            "0",
+            "--no-browser",
+            *options,
+        ]
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ | {"COLUMNS": "200"}
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=os.environ | {"COLUMNS": "200"},
         )
         assert process.stdout is not None
         line = process.stdout.readline()
@@ -136,7 +150,9 @@ def open_page(browser):
         contexts.append(context)
         context.set_default_timeout(60_000)
         page = context.new_page()
-        page.on("console", lambda told: errors.append(told.text) if told.type in ("error", "warning") else None)
+        page.on(
+            "console", lambda told: errors.append(told.text) if told.type in ("error", "warning") else None
+        )
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("dialog", lambda dialog: (errors.append(f"dialog: {dialog.message}"), dialog.dismiss()))
         page.on("request", lambda asked: _own(asked.url, address, errors))

@@ -16,7 +16,9 @@ TOKEN = "a-token-of-some-length"
 
 def fetch(address, headers=(), data=None, jar=None):
     """(status, headers, text) of a request, redirections followed."""
-    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar() if jar is None else jar))
+    opener = urllib.request.build_opener(
+        urllib.request.HTTPCookieProcessor(CookieJar() if jar is None else jar)
+    )
     request = urllib.request.Request(address, headers=dict(headers), data=data)
     try:
         with opener.open(request, timeout=60) as answer:
@@ -54,7 +56,9 @@ def test_every_page_forbids_foreign_and_inline_scripts_frames_and_evaluation(vie
         assert policy["frame-ancestors"] == "'none'"
         assert headers["X-Content-Type-Options"] == "nosniff"
         nonce = re.search(r"'nonce-([^']+)'", policy["script-src"])[1]
-        assert all(f'nonce="{nonce}"' in tag or 'src="assets/' in tag for tag in re.findall(r"<script[^>]*>", text))
+        assert all(
+            f'nonce="{nonce}"' in tag or 'src="assets/' in tag for tag in re.findall(r"<script[^>]*>", text)
+        )
 
 
 def test_without_a_token_it_answers_to_names_of_this_machine_only(viewer):
@@ -105,7 +109,9 @@ def test_a_wrong_token_opens_nothing(locked, wrong):
 def test_the_login_leads_to_no_other_site(locked):
     form = urllib.parse.urlencode({"token": TOKEN}).encode()
     for there in ("//evil.example/", "https://evil.example/", "/\\evil.example", "\\\\evil.example"):
-        request = urllib.request.Request(locked.at("/login?next=" + urllib.parse.quote(there, safe="")), data=form)
+        request = urllib.request.Request(
+            locked.at("/login?next=" + urllib.parse.quote(there, safe="")), data=form
+        )
         opener = urllib.request.build_opener(_Stay)
         answer = opener.open(request, timeout=60)
         assert re.match(r"/(?![/\\])", answer.headers["Location"]), there
@@ -138,7 +144,10 @@ def test_a_port_that_is_taken_is_named(viewer, runs):
     command = [sys.executable, "-m", "thetadot.cli", "view", str(runs), "--no-browser", "--port", port]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2
-    assert done.stderr == f"thetadot: port {port} of 127.0.0.1 is taken: choose another with --port, or --port 0\n"
+    assert (
+        done.stderr
+        == f"thetadot: port {port} of 127.0.0.1 is taken: choose another with --port, or --port 0\n"
+    )
 
 
 def test_a_directory_that_is_not_there_is_named(tmp_path):

@@ -1,7 +1,7 @@
 """Brings an interactive figure to another moment in place: only what changed is sent to the reader's browser."""
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,9 @@ from thetadot.report.interactive import (
     plain,
     text_columns,
 )
+
+OWN = "own"
+"""Tag of what is added to a figure and is not its chart's, such as the mark of a moment."""
 
 
 def refresh(plot: figure, chart: Chart) -> bool:
@@ -52,12 +55,12 @@ def refresh(plot: figure, chart: Chart) -> bool:
         return False
     sources = _sources(chart)
     drawn: Any
-    for (name, columns), drawn in zip(sources, plot.renderers, strict=True):
+    for (name, columns), drawn in zip(sources, _of_chart(plot.renderers), strict=True):
         _put(drawn.data_source, columns)
         if name is not None and drawn.name != name:
             drawn.name = name
-    spans = [item for item in plot.center if isinstance(item, Span)]
-    labels = [item for item in plot.center if isinstance(item, Label)]
+    spans = [item for item in _of_chart(plot.center) if isinstance(item, Span)]
+    labels = [item for item in _of_chart(plot.center) if isinstance(item, Label)]
     for level, span, label in zip(chart.levels, spans, labels, strict=True):
         _set(span, location=level.value)
         _set(label, y=level.value, text=plain(level.name))
@@ -69,6 +72,11 @@ def refresh(plot: figure, chart: Chart) -> bool:
     _follow(plot.y_range, old.y_range, chart.y_range)
     _renew_ticks(plot, chart)
     return True
+
+
+def _of_chart(parts: Iterable[Any]) -> list[Any]:
+    """The parts that draw the chart, without those that somebody added and tagged as their own."""
+    return [part for part in parts if OWN not in part.tags]
 
 
 def follow_zoom(plot: figure) -> None:

@@ -3,7 +3,7 @@
 from thetadot.errors import ThetadotError
 from thetadot.viewer.errors import ViewerError
 
-__all__ = ["ViewerError", "view"]
+__all__ = ["ViewerError", "view"]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str):

@@ -63,7 +63,9 @@ class Catalogue:
         """
         place = self._inside(name)
         if place is None or not any((place / file).is_file() for file in (MANIFEST_FILE, SWEEP_FILE)):
-            raise ViewerError(f"there is no run {name[:200]!r} below {self.root}: choose one from the list of runs")
+            raise ViewerError(
+                f"there is no run {name[:200]!r} below {self.root}: choose one from the list of runs"
+            )
         return place
 
     def run(self, name: str) -> Run:
@@ -99,7 +101,9 @@ class Catalogue:
         """A folder below the directory."""
         place = self._inside(name)
         if place is None or not place.is_dir():
-            raise ViewerError(f"there is no folder {name[:200]!r} below {self.root}: choose one from the list of runs")
+            raise ViewerError(
+                f"there is no folder {name[:200]!r} below {self.root}: choose one from the list of runs"
+            )
         return place
 
     def _inside(self, name: str) -> Path | None:

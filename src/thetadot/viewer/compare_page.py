@@ -11,7 +11,14 @@ import panel as pn
 from thetadot.dynamics.wording import duration, number
 from thetadot.errors import ThetadotError
 from thetadot.report.chart import Chart
-from thetadot.report.charts import SHARPNESS, distance_chart, gradient_chart, loss_chart, observed_chart, sharpness_chart
+from thetadot.report.charts import (
+    SHARPNESS,
+    distance_chart,
+    gradient_chart,
+    loss_chart,
+    observed_chart,
+    sharpness_chart,
+)
 from thetadot.report.distance import distance_from_flow
 from thetadot.report.members import outcome_badge
 from thetadot.report.record import series_of
@@ -42,7 +49,9 @@ class Side:
         names = catalogue.names()
         self._run = control(pn.widgets.Select(name=f"{letter}: run", options=names), f"run-{letter}")
         self._run.value = name if name in names else next(iter(names), None)
-        self._member = control(pn.widgets.Select(name=f"{letter}: member", options=[0], width=120), f"member-{letter}")
+        self._member = control(
+            pn.widgets.Select(name=f"{letter}: member", options=[0], width=120), f"member-{letter}"
+        )
         self._rule = control(pn.widgets.Select(name=f"{letter}: rule", options={}), f"rule-{letter}")
         self.run: Run | None = None
         self._series: tuple[Series, ...] = ()
@@ -68,7 +77,8 @@ class Side:
                 self._member.param.update(options=members, value=members[0])
             self._series = tuple(series_of(self.run, self._member.value, {}, [], []))
             rules = {item.rule_name: item.rule for item in self._series}
-            self._rule.param.update(options=rules, value=rule if rule in rules.values() else next(iter(rules.values()), None))
+            kept = rule if rule in rules.values() else next(iter(rules.values()), None)
+            self._rule.param.update(options=rules, value=kept)
 
     @property
     def series(self) -> Series | None:
@@ -128,7 +138,10 @@ def _charts(series: list[Series]) -> Iterator[tuple[str, Chart]]:
         comparable = a.path.thetas.shape[1] == b.path.thetas.shape[1] and a.path.info.get("kind") == "flow"
         distance = distance_from_flow(b.path, a.path) if comparable else None
         if distance is not None:
-            yield "distance", distance_chart([(b, distance)]).altered(title="Distance of B from A at equal time")
+            yield (
+                "distance",
+                distance_chart([(b, distance)]).altered(title="Distance of B from A at equal time"),
+            )
 
 
 def _facts(item: Series) -> dict[str, Any]:

@@ -22,7 +22,11 @@ class Latest(Generic[Asked, Found]):
     """
 
     def __init__(
-        self, document: Document, compute: Callable[[Asked], Found], show: Callable[[Asked, Found], Any], rest: float = 0.0
+        self,
+        document: Document,
+        compute: Callable[[Asked], Found],
+        show: Callable[[Asked, Found], Any],
+        rest: float = 0.0,
     ):
         self._document, self._compute, self._show, self._rest = document, compute, show, rest
         self._wanted: Asked | None = None

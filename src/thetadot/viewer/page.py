@@ -46,7 +46,11 @@ def frame(title: str, where: str) -> tuple[Template, Mapping[str, Any]]:
         title: of the page.
         where: which entry of the navigation it is.
     """
-    return environment().get_template("viewer/page.html.j2"), {"heading": title, "where": where, "nonce": NONCE}
+    return environment().get_template("viewer/page.html.j2"), {
+        "heading": title,
+        "where": where,
+        "nonce": NONCE,
+    }
 
 
 def style() -> str:

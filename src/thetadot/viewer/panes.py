@@ -12,7 +12,7 @@ from thetadot.dynamics.canvas import TIME_LABEL, visible
 from thetadot.dynamics.palette import INK, PAPER
 from thetadot.report.chart import Chart
 from thetadot.report.interactive import interactive_figure
-from thetadot.report.refreshing import follow_zoom, refresh
+from thetadot.report.refreshing import OWN, follow_zoom, refresh
 from thetadot.report.themed import in_theme
 from thetadot.viewer.page import STYLE, render
 
@@ -77,11 +77,15 @@ class Figure:
             self._pane.object = self.plot
         self.chart = chart
 
-    def mark(self, time: float | None, x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray) -> None:
+    def mark(
+        self, time: float | None, x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray
+    ) -> None:
         """Mark a moment: a line at its time, unless that is None, and points (x, y)."""
         if self.chart is None:
             return
-        self._line.visible = time is not None and bool(np.isfinite(time)) and (time > 0 or not self.chart.log_x)
+        self._line.visible = (
+            time is not None and bool(np.isfinite(time)) and (time > 0 or not self.chart.log_x)
+        )
         if self._line.visible:
             self._line.location = time
         seen = visible(np.asarray(x, float), np.asarray(y, float), self.chart.log_x, self.chart.log_y)
@@ -92,8 +96,10 @@ class Figure:
         self._line = _moment_line()
         plot.add_layout(self._line)
         self._mark = ColumnDataSource({"x": [], "y": []})
-        mark = plot.scatter("x", "y", source=self._mark, size=11, fill_color=INK, line_color=PAPER, line_width=2)
-        mark.tags = ["moment"]
+        mark = plot.scatter(
+            "x", "y", source=self._mark, size=11, fill_color=INK, line_color=PAPER, line_width=2
+        )
+        mark.tags = [OWN, "moment"]
         if self._clicked is not None:
             _clickable(plot, self._clicked)
         in_theme(plot, dark())
@@ -102,7 +108,7 @@ class Figure:
 
 def _moment_line() -> Span:
     return Span(
-        dimension="height", line_color=INK, line_width=1, line_dash=[2, 3], visible=False, tags=["moment"]
+        dimension="height", line_color=INK, line_width=1, line_dash=[2, 3], visible=False, tags=[OWN, "moment"]
     )  # fmt: skip
 
 
@@ -120,7 +126,9 @@ def link(figures: Iterable[Figure]) -> None:
 
 def _clickable(plot: Any, clicked: Callable[[float], None]) -> None:
     """Let the marks of events be clicked."""
-    events = [one for one in plot.renderers if isinstance(one, GlyphRenderer) and "event" in one.tags]
+    events: list[Any] = [
+        one for one in plot.renderers if isinstance(one, GlyphRenderer) and "event" in one.tags
+    ]
     for one in events:
 
         def chosen(attr: str, old: Any, new: list[int], one: Any = one) -> None:
@@ -131,6 +139,17 @@ def _clickable(plot: Any, clicked: Callable[[float], None]) -> None:
         one.data_source.selected.on_change("indices", chosen)
     if events:
         plot.add_tools(TapTool(renderers=events))
+
+
+def on_arrival(look: Callable[[], Any], period: int) -> None:
+    """Once the browser has the page, look again and again, every `period` milliseconds. What is added to a page
+    before the browser has it can be lost on it."""
+
+    def begin() -> None:
+        look()
+        pn.state.add_periodic_callback(look, period=period)
+
+    pn.state.onload(begin)
 
 
 def dark() -> bool:
@@ -158,7 +177,9 @@ def control(widget: Control, tag: str) -> Control:
 def row(*controls: Any) -> pn.Row:
     """Controls side by side, in as many lines as the page needs."""
     # Not pn.FlexBox: it evaluates text as code, which the pages' policy forbids.
-    return pn.Row(*controls, css_classes=["controls"], stylesheets=[STYLE], sizing_mode="stretch_width", margin=0)
+    return pn.Row(
+        *controls, css_classes=["controls"], stylesheets=[STYLE], sizing_mode="stretch_width", margin=0
+    )
 
 
 def bar(*parts: Any) -> pn.Column:

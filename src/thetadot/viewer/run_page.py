@@ -10,7 +10,7 @@ from thetadot.dynamics.wording import number
 from thetadot.report.series import Series, rule_names
 from thetadot.studies.run import Run
 from thetadot.viewer.moment_panes import Asked, Found, MomentPanes
-from thetadot.viewer.panes import Figure, Text, bar, control, grid, link, row
+from thetadot.viewer.panes import Figure, Text, bar, control, grid, link, on_arrival, row
 from thetadot.viewer.reading import Follower, Shown
 from thetadot.viewer.status import BADGES, run_lines
 from thetadot.viewer.time_panes import TimePane, time_panes
@@ -32,13 +32,21 @@ class RunPage:
     def __init__(self, run: Run, name: str, member: int = 0):
         self._name = name
         chosen = member if member in run.members else 0
-        self._member = control(pn.widgets.Select(name="Member", options=list(run.members), value=chosen), "member")
+        self._member = control(
+            pn.widgets.Select(name="Member", options=list(run.members), value=chosen), "member"
+        )
         self._rule = control(pn.widgets.Select(name="Slider follows", options={}), "rule")
         self._layer = control(pn.widgets.Select(name="Neurons of layer", options=[], visible=False), "layer")
-        self._slider = control(pn.widgets.IntSlider(name="Saved row", end=1, sizing_mode="stretch_width"), "save")
+        self._slider = control(
+            pn.widgets.IntSlider(name="Saved row", end=1, sizing_mode="stretch_width"), "save"
+        )
         self._play = control(pn.widgets.Toggle(name=_PLAY, width=110), "play")
         self._code = control(pn.widgets.Button(name="Run the study's own code for more figures"), "own-code")
-        self._head, self._moment, self._about = Text("run.html.j2"), Text("moment.html.j2"), Text("about.html.j2")
+        self._head, self._moment, self._about = (
+            Text("run.html.j2"),
+            Text("moment.html.j2"),
+            Text("about.html.j2"),
+        )
         self._key = Text("keys.html.j2")
         self._figures: dict[str, Figure] = {}
         self._panes: dict[str, TimePane] = {}
@@ -48,7 +56,9 @@ class RunPage:
         self._shown: Shown | None = None
         self._reasons: dict[str, str] = {}
         self._player: Any = None
-        self._moments = MomentPanes(run, pn.state.curdoc, self._show_moment)
+        document = pn.state.curdoc
+        assert document is not None
+        self._moments = MomentPanes(run, document, self._show_moment)
         self._code.visible = self._moments.asks_for_code
         self._member.param.watch(self._choose_member, "value")
         self._rule.param.watch(lambda _: self._draw(), "value")
@@ -58,18 +68,19 @@ class RunPage:
         self._code.on_click(self._run_code)
         self._ready = False
         self.look()
-        pn.state.onload(self._begin)
+        on_arrival(self._look, LOOK_EVERY)
         moment = bar(row(self._slider, self._play), self._moment.pane)
         self.view = pn.Column(
             self._head.pane, row(self._member, self._rule, self._layer, self._code), moment, self._key.pane,
             self._grid, self._about.pane, sizing_mode="stretch_width",
         )  # fmt: skip
 
-    def _begin(self) -> None:
-        """The browser has the page. Parts that are added before it has are lost on it."""
-        self._ready = True
-        self._mark()
-        pn.state.add_periodic_callback(self.look, period=LOOK_EVERY)
+    def _look(self) -> None:
+        """What is to be done again and again."""
+        if not self._ready:
+            self._ready = True
+            self._mark()
+        self.look()
 
     def look(self) -> None:
         """Show what was committed since."""
@@ -79,7 +90,11 @@ class RunPage:
             self._shown = shown
             names = {item.rule_name: item.rule for item in shown.series}
             if dict(self._rule.options) != names:
-                kept = self._rule.value if self._rule.value in names.values() else next(iter(names.values()), None)
+                kept = (
+                    self._rule.value
+                    if self._rule.value in names.values()
+                    else next(iter(names.values()), None)
+                )
                 self._rule.param.update(options=names, value=kept)
             self._draw(at_end)
         if self._shown is not None:
@@ -137,7 +152,9 @@ class RunPage:
         self._reasons = dict(found.reasons)
         if self._layer.options != list(found.layers):
             many = len(found.layers) > 1
-            self._layer.param.update(options=list(found.layers), value=next(iter(found.layers), None), visible=many)
+            self._layer.param.update(
+                options=list(found.layers), value=next(iter(found.layers), None), visible=many
+            )
         for panel in found.panels:
             self._figure(panel.name).show(panel.chart, panel.reading, panel.method)
         self._at_moment = [name for name in found.panes if name in self._figures]

@@ -8,7 +8,7 @@ import panel as pn
 
 from thetadot.dynamics.wording import count, duration, number
 from thetadot.viewer.catalogue import MOST, Catalogue, Entry
-from thetadot.viewer.panes import Text, control, row
+from thetadot.viewer.panes import Text, control, on_arrival, row
 from thetadot.viewer.status import BADGES
 
 LOOK_EVERY = 2000
@@ -22,7 +22,9 @@ def runs_page(catalogue: Catalogue, below: str = "") -> pn.Column:
         catalogue: of the directory.
         below: a folder of it, such as the one of a sweep.
     """
-    words = control(pn.widgets.TextInput(name="Filter by name or rule", placeholder="part of a name"), "filter")
+    words = control(
+        pn.widgets.TextInput(name="Filter by name or rule", placeholder="part of a name"), "filter"
+    )
     status = control(pn.widgets.Select(name="Status", options=_CHOICES), "status")
     table = Text("runs.html.j2")
 
@@ -40,7 +42,7 @@ def runs_page(catalogue: Catalogue, below: str = "") -> pn.Column:
     words.param.watch(show, "value_input")
     status.param.watch(show, "value")
     show()
-    pn.state.onload(lambda: pn.state.add_periodic_callback(show, period=LOOK_EVERY))
+    on_arrival(show, LOOK_EVERY)
     return pn.Column(row(words, status), table.pane, sizing_mode="stretch_width")
 
 
@@ -59,7 +61,9 @@ def _row(entry: Entry) -> dict[str, object]:
         "name": entry.name,
         "address": None if page is None else page + urlencode({key: entry.name}),
         "badge": BADGES[entry.status],
-        "members": count(entry.members, "run" if entry.kind == "sweep" else "member") if entry.members else "–",
+        "members": count(entry.members, "run" if entry.kind == "sweep" else "member")
+        if entry.members
+        else "–",
         "loss": number(entry.loss) if math.isfinite(entry.loss) else "–",
         "changed": when if entry.changed else "–",
         "remark": entry.remark,

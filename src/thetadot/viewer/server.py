@@ -20,6 +20,7 @@ from thetadot.viewer import page
 from thetadot.viewer.catalogue import Catalogue
 from thetadot.viewer.compare_page import compare_page
 from thetadot.viewer.errors import ViewerError
+from thetadot.viewer.form_page import new_run_page
 from thetadot.viewer.guard import Guard, check_address, headers
 from thetadot.viewer.lenses_page import lenses_page
 from thetadot.viewer.panes import Text
@@ -38,9 +39,7 @@ class _Style(RequestHandler):
         self.write(page.style())
 
 
-def make_server(
-    root: Path, *, port: int = 0, address: str = LOOPBACK, token: str | None = None, files: bool | None = None
-) -> Server:
+def make_server(root: Path, *, port: int = 0, address: str = LOOPBACK, token: str | None = None) -> Server:
     """The server, not yet started.
 
     Arguments:
@@ -56,11 +55,16 @@ def make_server(
     pn.extension(notifications=False)
     catalogue = Catalogue(root)
     guard = Guard(token)
-    pages = {
+    pages: Any = {
         "/": _page("Runs", "Runs", lambda asked: runs_page(catalogue, asked("below"))),
         "/run": _page("Run", "", lambda asked: _run(catalogue, asked)),
         "/lenses": _page("Lenses", "", lambda asked: lenses_page(catalogue.run(asked("run")), asked("run"))),
-        "/compare": _page("Compare", "Compare", lambda asked: compare_page(catalogue, asked("a"), asked("b"))),
+        "/compare": _page(
+            "Compare", "Compare", lambda asked: compare_page(catalogue, asked("a"), asked("b"))
+        ),
+        "/new": _page(
+            "New run", "New run", lambda asked: _new(catalogue.root, asked("from"), files=token is None)
+        ),
     }
     port = _free(address, port)
     names = [f"{name}:{port}" for name in ("localhost", "127.0.0.1")]
@@ -87,6 +91,16 @@ def make_server(
 def _run(catalogue: Catalogue, asked: Callable[[str], str]) -> Any:
     name, member = asked("run"), asked("member")
     return RunPage(catalogue.run(name), name, int(member) if member.isdecimal() else 0).view
+
+
+def _new(root: Path, start_from: str, files: bool) -> Any:
+    location = pn.state.location
+
+    def follow(name: str) -> None:
+        if location is not None:
+            location.param.update(pathname="/run", search="?" + urlencode({"run": name}), reload=True)
+
+    return new_run_page(root, follow, start_from or None, files=files)
 
 
 def _page(title: str, where: str, make: Callable[[Callable[[str], str]], Any]) -> Callable[[], Any]:
@@ -120,7 +134,9 @@ def _free(address: str, port: int) -> int:
             probe.bind((address, port))
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
-                raise ViewerError(f"port {port} of {address} is taken: choose another with --port, or --port 0") from None
+                raise ViewerError(
+                    f"port {port} of {address} is taken: choose another with --port, or --port 0"
+                ) from None
             raise ViewerError(
                 f"cannot listen on {address}:{port} ({error.strerror}): give an address of this machine and a free port"
             ) from None
@@ -156,7 +172,7 @@ def view(
         if port is not None or address != LOOPBACK:
             raise
         server = make_server(root, port=0, address=address, token=token)
-    shown = {"127.0.0.1": "localhost", "0.0.0.0": socket.gethostname(), "::": socket.gethostname()}.get(address, address)
+    shown = {LOOPBACK: "localhost", "0.0.0.0": socket.gethostname()}.get(address, address)
     here = f"http://{f'[{shown}]' if ':' in shown else shown}:{server.port}"
     server.start()
     say(f"viewer of {root}: {here}{path}" + ("" if token is None else "  (asks for the token)"))

@@ -26,10 +26,12 @@ def run_lines(run: Run) -> list[dict[str, object]]:
 
 def _line(line: MemberSummary) -> dict[str, object]:
     known = math.isfinite(line.time)
+    rule = "main" if line.compare is None else f"comparison {line.compare}"
+    how = None if line.outcome is None else outcome_badge(Outcome[line.outcome], line.reason)
     return {
         "member": line.member,
-        "rule": ("main" if line.compare is None else f"comparison {line.compare}") + (f": {line.rule}" if line.rule else ""),
-        "badge": Badge("not begun", "plain") if line.outcome is None else outcome_badge(Outcome[line.outcome], line.reason),
+        "rule": f"{rule}: {line.rule}" if line.rule else rule,
+        "badge": how or Badge("not begun", "plain"),
         "time": number(line.time) if known else "–",
         "loss": number(line.loss) if known else "–",
         "gradients": f"{line.gradients:,}" if line.gradients else "–",
