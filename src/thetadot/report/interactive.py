@@ -131,7 +131,7 @@ def line_columns(chart: Chart, line: Line) -> dict[str, Any]:
 
 
 def _draw_dots(chart: Chart, dots: Dots, plot: figure):
-    colour = EVENT if dots.shape == "event" else rule_colour(dots.colour)
+    colour = EVENT if dots.shape in ("event", "moment") else rule_colour(dots.colour)
     drawn = plot.scatter(
         "x",
         "y",
