@@ -218,6 +218,8 @@ class Chart:
         near."""
         parts: dict[bool, list[np.ndarray]] = {True: [np.zeros(0)], False: [np.zeros(0)]}
         for item in (*self.lines, *self.dots):
+            if isinstance(item, Dots) and item.shape == "moment":
+                continue  # it moves along the lines and must not move the axes
             broken = item.runaway if isinstance(item, Line) else item.shape == "broken"
             parts[broken].append(visible(item.x, item.y, self.log_x, self.log_y)[axis])
         calm, wild = np.concatenate(parts[False]), np.concatenate(parts[True])

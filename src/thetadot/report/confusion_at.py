@@ -58,9 +58,10 @@ class ConfusionAt:
 
     def counts(self, save: int) -> Int[np.ndarray, "k k"] | None:
         """Samples by true (row) and predicted (column) class; None if an output is not finite."""
-        if self._last is None or self._last[0] != save:
-            self._last = save, self._counted(save)
-        return self._last[1]
+        last = self._last  # another thread may replace it
+        if last is None or last[0] != save:
+            last = self._last = save, self._counted(save)
+        return last[1]
 
     def _counted(self, save: int) -> Int[np.ndarray, "k k"] | None:
         outputs = np.asarray(self._problem.predict(self._path.thetas[save], self._x), float)

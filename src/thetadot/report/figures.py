@@ -1,8 +1,8 @@
 """The figures of a report for notebooks and papers: matplotlib, on your axes or on new ones.
 
-Every function takes a path, several paths, {rule in words: its path or paths}, or what `flow_ensemble`
-returned; paths of one method are taken for the members of one rule. The colour tells the rule, the dash
-pattern the member.
+The functions over time take a path, several paths, {rule in words: its path or paths}, or what `flow_ensemble`
+returned; those that end in `_at` show one saved row of one path. Paths of one method are taken for the members
+of one rule. The colour tells the rule, the dash pattern the member.
 """
 
 from typing import Any

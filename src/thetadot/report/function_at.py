@@ -145,9 +145,10 @@ class FunctionAt:
 
     def _at(self, save: int) -> Float[np.ndarray, "G k"]:
         """The values drawn at a row; those of the last row asked for are kept."""
-        if self._last is None or self._last[0] != save:
-            self._last = save, self._values(self._path.thetas[save], self._grid)
-        return self._last[1]
+        last = self._last  # another thread may replace it
+        if last is None or last[0] != save:
+            last = self._last = save, self._values(self._path.thetas[save], self._grid)
+        return last[1]
 
     def _values(self, theta: Float[np.ndarray, " P"], grid: np.ndarray) -> Float[np.ndarray, "G k"]:
         """Outputs, or probabilities of classes."""

@@ -30,6 +30,7 @@ from bokeh.models import (
     WheelZoomTool,
 )
 from bokeh.plotting import figure
+from markupsafe import escape
 
 from thetadot.dynamics.canvas import visible
 from thetadot.dynamics.palette import EVENT, GRID, INK, MUTED, PAPER, RULES, member_dashes, rule_colour
@@ -82,7 +83,7 @@ def interactive_figure(chart: Chart) -> figure:
     )  # fmt: skip
     for cells, drawn in zip(chart.cells, mapped, strict=True):
         plot.add_tools(
-            HoverTool(renderers=[drawn], tooltips=_tip("<br>@value{0.[000]}", plain(cells.name)), limit=1)
+            HoverTool(renderers=[drawn], tooltips=_tip("<br>@value{0.[000]}", escape(cells.name)), limit=1)
         )
     _dress(chart, plot)
     CHARTS[plot] = chart
@@ -131,7 +132,7 @@ def line_columns(chart: Chart, line: Line) -> dict[str, Any]:
 
 
 def _draw_dots(chart: Chart, dots: Dots, plot: figure):
-    colour = EVENT if dots.shape == "event" else rule_colour(dots.colour)
+    colour = EVENT if dots.shape in ("event", "moment") else rule_colour(dots.colour)
     drawn = plot.scatter(
         "x",
         "y",

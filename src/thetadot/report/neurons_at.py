@@ -202,7 +202,7 @@ def calm_rows(path: Path, most: int) -> Float[np.ndarray, "R P"]:
     that are not far larger than most."""
     thetas = path.thetas
     with np.errstate(invalid="ignore", over="ignore"):
-        sizes = np.abs(thetas).max(axis=1, initial=0.0)
+        sizes = np.maximum(thetas.max(axis=1, initial=0.0), -thetas.min(axis=1, initial=0.0))
     kept = np.flatnonzero(np.isfinite(sizes) & (sizes < 1e100))
     if path.outcome.failed and kept.size:
         kept = kept[sizes[kept] <= 10 * np.median(sizes[kept])]

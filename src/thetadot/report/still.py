@@ -70,7 +70,7 @@ def draw(chart: Chart, axes: Axes, legend: bool = True) -> Axes:
 
 
 def _draw_dots(chart: Chart, dots: Dots, axes: Axes) -> None:
-    colour = EVENT if dots.shape == "event" else rule_colour(dots.colour)
+    colour = EVENT if dots.shape in ("event", "moment") else rule_colour(dots.colour)
     face = PAPER if dots.shape == "start" else colour
     edge = PAPER if dots.shape in ("end", "event", "sample", "moment") else colour
     if dots.sizes is not None:
