@@ -111,7 +111,9 @@ def serve() -> Iterator[Callable[..., Viewer]]:
         )
         assert process.stdout is not None
         line = process.stdout.readline()
-        found = re.search(r"(http://[^/\s]+)(/\S*)", line)
+        found = re.match(r"viewer of .*(http://[^/\s]+)/", line)
+        if not found:
+            process.kill()
         assert found, line + process.stdout.read()
         started.append(Viewer(process, found[1]))
         return started[-1]
@@ -121,6 +123,8 @@ def serve() -> Iterator[Callable[..., Viewer]]:
         viewer.process.send_signal(signal.SIGINT)
     for viewer in started:
         assert viewer.process.wait(30) == 0
+        assert viewer.process.stdout is not None
+        viewer.process.stdout.close()
 
 
 @pytest.fixture(scope="session")
@@ -148,7 +152,7 @@ def open_page(browser):
     def open_one(address: str, **options):
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
         contexts.append(context)
-        context.set_default_timeout(60_000)
+        context.set_default_timeout(float(os.environ.get("BROWSER_PATIENCE", "60")) * 1000)
         page = context.new_page()
         page.on(
             "console", lambda told: errors.append(told.text) if told.type in ("error", "warning") else None
@@ -157,13 +161,22 @@ def open_page(browser):
         page.on("dialog", lambda dialog: (errors.append(f"dialog: {dialog.message}"), dialog.dismiss()))
         page.on("request", lambda asked: _own(asked.url, address, errors))
         page.goto(address)
-        page.wait_for_function("window.Bokeh?.documents?.length > 0")
+        until(page, "() => window.Bokeh?.documents?.length > 0")
         return page
 
     yield open_one
     for context in contexts:
         context.close()
     assert not errors
+
+
+def until(page, condition: str, argument: object = None) -> None:
+    """Wait for a condition in JavaScript. Playwright's own way evaluates text in the page, which the page forbids."""
+    for _ in range(600):
+        if page.evaluate(condition, argument):
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError(f"never true: {condition}")
 
 
 def _own(url: str, address: str, errors: list[str]) -> None:

@@ -4,7 +4,7 @@ import dataclasses
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -61,8 +61,8 @@ class Catalogue:
         Raises:
             ViewerError: it lies elsewhere, or is neither a run nor a sweep.
         """
-        place = self._inside(name)
-        if place is None or not any((place / file).is_file() for file in (MANIFEST_FILE, SWEEP_FILE)):
+        place = self._inside(name, (MANIFEST_FILE, SWEEP_FILE))
+        if place is None:
             raise ViewerError(
                 f"there is no run {name[:200]!r} below {self.root}: choose one from the list of runs"
             )
@@ -100,22 +100,23 @@ class Catalogue:
     def _folder(self, name: str) -> Path:
         """A folder below the directory."""
         place = self._inside(name)
-        if place is None or not place.is_dir():
+        if place is None:
             raise ViewerError(
                 f"there is no folder {name[:200]!r} below {self.root}: choose one from the list of runs"
             )
         return place
 
-    def _inside(self, name: str) -> Path | None:
-        """What a name means, links followed; None if it lies elsewhere."""
+    def _inside(self, name: str, files: Sequence[str] = (".",)) -> Path | None:
+        """The directory that a name means, links followed; None if it lies elsewhere or has none of the files."""
         parts = PurePosixPath(name)
-        if not name or "\0" in name or "\\" in name or parts.is_absolute() or ".." in parts.parts:
+        if not name or "\\" in name or parts.is_absolute() or ".." in parts.parts:
             return None
         try:
             place = (self.root / parts).resolve()
-        except (OSError, ValueError):
+            known = place.is_dir() and any((place / file).exists() for file in files)
+        except (OSError, ValueError):  # a name that no file system takes
             return None
-        return place if place.is_relative_to(self.root) and place != self.root else None
+        return place if known and place.is_relative_to(self.root) and place != self.root else None
 
     def _walk(self, folder: Path, depth: int) -> Iterator[Path]:
         """Directories of runs and sweeps; links are not followed, and what lies in a run is not looked at."""

@@ -120,7 +120,10 @@ def compare_page(catalogue: Catalogue, first: str = "", second: str = "") -> pn.
     same = not second or second == first
     b = Side(catalogue, "B", second or first, 1 if same else 0, show)
     show()
-    return pn.Column(a.controls, b.controls, table.pane, key.pane, cards, sizing_mode="stretch_width")
+    heading = Text("heading.html.j2", title="Compare two paths")
+    return pn.Column(
+        heading.pane, a.controls, b.controls, table.pane, key.pane, cards, sizing_mode="stretch_width"
+    )
 
 
 def _charts(series: list[Series]) -> Iterator[tuple[str, Chart]]:

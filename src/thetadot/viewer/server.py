@@ -1,6 +1,7 @@
 """The server of the viewer: its pages, on loopback unless the user says otherwise."""
 
 import errno
+import logging
 import signal
 import socket
 import sys
@@ -53,6 +54,8 @@ def make_server(root: Path, *, port: int = 0, address: str = LOOPBACK, token: st
     """
     check_address(address, token)
     pn.extension(notifications=False)
+    # It warns of origins that are not checked, which the cookie makes up for.
+    logging.getLogger("bokeh.server.util").setLevel(logging.ERROR)
     catalogue = Catalogue(root)
     guard = Guard(token)
     pages: Any = {
