@@ -18,7 +18,7 @@ Problem = tuple[Key, str]
 _LONG = {"description"}
 
 
-class BeyondTheForm(StudyError):
+class FormError(StudyError):
     """A value that the form has no field for."""
 
 
@@ -111,7 +111,11 @@ class Leaf(View):
         self.note = Note(field.help)
         widget.param.watch(board.tell, "value")
         self.panel = pn.Column(
-            widget, self.note.pane, styles=style.SHORT, stylesheets=[style.PLAIN], sizing_mode="stretch_width"
+            widget,
+            self.note.pane,
+            styles=style.WIDE if field.name in _LONG else {"min-width": "0"},
+            stylesheets=[style.PLAIN],
+            sizing_mode="stretch_width",
         )
 
     def show(self, problems: Sequence[Problem]) -> None:
@@ -137,9 +141,9 @@ class TextView(Leaf):
 
     def __init__(self, field: Text, key: Key, value: Any, board: Board):
         if value is not MISSING and value is not None and not isinstance(value, str):
-            raise BeyondTheForm(f"{line_text(value)} is not a text", key)
+            raise FormError(f"{line_text(value)} is not a text", key)
         kind = pn.widgets.TextAreaInput if field.name in _LONG else pn.widgets.TextInput
-        more = {"rows": 2, "auto_grow": True, "max_rows": 8} if field.name in _LONG else {}
+        more = {"rows": 4, "auto_grow": True, "max_rows": 8} if field.name in _LONG else {}
         usual = field.default if isinstance(field.default, str) else ""
         given = "" if value is MISSING or value is None or value == usual else value
         shown = {"value": given, "placeholder": f"{usual} (default)" if usual else ""}
@@ -202,7 +206,7 @@ class ChoiceView(Leaf):
     def __init__(self, field: Choice, key: Key, value: Any, board: Board):
         chosen = field.default if value is MISSING else value
         if chosen is not MISSING and not any(same(chosen, one) for one in field.values):
-            raise BeyondTheForm(f"{line_text(value)} is not among its choices", key)
+            raise FormError(f"{line_text(value)} is not among its choices", key)
         self._ticked = field.values == (False, True) and isinstance(field.default, bool)
         if self._ticked:
             widget = _made(pn.widgets.Checkbox, label(field), value=chosen)
@@ -239,7 +243,7 @@ class WordsView(View):
         default = field.default if isinstance(field.default, list) else []
         ticked = default if value is MISSING else value
         if not isinstance(ticked, list) or any(word not in field.words for word in ticked):
-            raise BeyondTheForm(f"{line_text(value)} is not among its words", key)
+            raise FormError(f"{line_text(value)} is not among its words", key)
         # Their order in the study is kept: it belongs to the run's identity.
         order = [*ticked, *(word for word in field.words if word not in ticked)]
         boxes = {
@@ -252,11 +256,11 @@ class WordsView(View):
         for box in self.boxes.values():
             box.param.watch(board.tell, "value")
         # Where the name stands above already, as in a section of its own, it is not said again.
-        title = [] if not field.name else [heading(label(field))]
+        title = [heading(label(field))] if field.name and len(key) > 1 else []
         self.note = Note(field.help)
         self.panel = pn.Column(
             *title,
-            pn.FlexBox(*boxes.values(), gap=style.GAP, stylesheets=[style.PLAIN]),
+            pn.Row(*boxes.values(), stylesheets=[style.LINE]),
             self.note.pane,
             styles=style.WIDE, stylesheets=[style.PLAIN], sizing_mode="stretch_width",
         )  # fmt: skip

@@ -1,10 +1,10 @@
 """The page *New run*: the form of a study, its file as it grows, and the run that it starts."""
 
-import asyncio
 import functools
 import itertools
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,16 @@ from thetadot.errors import ThetadotError
 from thetadot.studies import bundled_names, json_schema
 from thetadot.studies.manifest import MANIFEST_FILE
 from thetadot.studies.source import read_file
-from thetadot.studies.study import study_file
+from thetadot.studies.study import Study, study_file
 from thetadot.viewer import form_style as style
 from thetadot.viewer import start_run
-from thetadot.viewer.form_fields import BeyondTheForm, Board, Key, Problem, heading
-from thetadot.viewer.form_groups import PartView, view_of
-from thetadot.viewer.form_schema import MISSING, Field, Part, form_tree
+from thetadot.viewer.form_fields import Board, FormError, Key, Problem, heading
+from thetadot.viewer.form_groups import PartView, grid, view_of
+from thetadot.viewer.form_schema import MISSING, Choice, Line, Part, Text, form_tree
 from thetadot.viewer.form_yaml import study_text
 
-_POLL = 400
+_POLL = 250
+_threads = ThreadPoolExecutor(2, "thetadot-check")
 _EMPTY = "an empty form"
 _SWEEPS = ("sweep", "zip")
 
@@ -59,7 +60,7 @@ class NewRun:
     ):
         self._root, self._follow, self._files = root, follow, files
         self.child: start_run.Started | None = None
-        self._busy = False
+        self._checking: tuple[Future, list[Problem], Callable[[Study], None]] | None = None
         self._poll: Any = None
         self._board = Board(self._changed)
         self._sources = {_EMPTY: None, **{f"{name} (comes with thetadot)": name for name in bundled_names()}}
@@ -82,25 +83,18 @@ class NewRun:
         self.source.param.watch(lambda event: self._fill(), "value")
         side = pn.Column(
             heading("Start", 2),
-            pn.FlexBox(self.check, self.start, self.stop, gap=".6rem", stylesheets=[style.PLAIN]),
+            pn.Row(self.check, self.start, self.stop, stylesheets=[style.LINE]),
             self._status, _text(_AFTER), self._others, heading("Study file", 2), self._preview,
-            styles={"flex": "1 1 20rem", "min-width": "0", "position": "sticky", "top": ".5rem"},
+            styles={"min-width": "0", "position": "sticky", "top": ".5rem", "row-gap": ".4rem"},
             stylesheets=[style.CARD], sizing_mode="stretch_width",
         )  # fmt: skip
         form = pn.Column(
             pn.Column(self.source, self._source_note, _text(_LEFT_OUT), stylesheets=[style.CARD],
                       styles={"row-gap": ".4rem"}, sizing_mode="stretch_width"),
             self._place,
-            styles={"flex": "3 1 32rem", "min-width": "0"}, stylesheets=[style.PLAIN], sizing_mode="stretch_width",
+            styles={"min-width": "0"}, stylesheets=[style.PLAIN], sizing_mode="stretch_width",
         )  # fmt: skip
-        self.panel = pn.FlexBox(
-            form,
-            side,
-            gap="1rem",
-            align_items="flex-start",
-            stylesheets=[style.PLAIN],
-            sizing_mode="stretch_width",
-        )
+        self.panel = pn.Column(form, side, stylesheets=[style.PAGE], sizing_mode="stretch_width")
 
     def _fill(self) -> None:
         """Make the form anew from what is chosen as its source."""
@@ -119,12 +113,12 @@ class NewRun:
             form = _form(self._files, data, self._board)
         except (ThetadotError, OSError) as error:
             place = ".".join(str(part) for part in getattr(error, "key", ()))
-            why = f"{place}: {error}" if isinstance(error, BeyondTheForm) else str(error)
+            why = f"{place}: {error}" if isinstance(error, FormError) else str(error)
             notes = [_said("wrong", f"✗ {name} cannot fill the form. {why}")]
             form = _form(self._files, MISSING, self._board)
         self._source_note.object = str(Markup("").join(notes))
         self.form = form
-        self._place.objects = [self._card(field) for field in _cards(form)]
+        self._place.objects = self._cards()
         self._status.object = ""
         self._changed()
 
@@ -133,17 +127,24 @@ class NewRun:
             return read_file(study_file(name))[0]
         directory = (self._root / name).resolve()
         if not directory.is_relative_to(self._root.resolve()) or not (directory / MANIFEST_FILE).is_file():
-            raise BeyondTheForm("There is no such run here.")
+            raise FormError("There is no such run here.")
         return read_file(directory / "study.yaml")[0]
 
-    def _card(self, names: tuple[str, ...]) -> pn.Column:
-        views = [self.form[name] for name in names]
-        title = "study" if len(names) > 1 else names[0]
-        note = [] if names[0] not in ("name",) else [self.form.note.pane]
-        return pn.Column(
-            heading(_TITLES.get(title, title), 2), *note, *(view.panel for view in views),
-            stylesheets=[style.CARD], styles={"row-gap": ".6rem"}, sizing_mode="stretch_width",
-        )  # fmt: skip
+    def _cards(self) -> list[pn.Column]:
+        """A card for each field of the study, but one for all that take a line only."""
+        fields = self.form.field.fields
+        simple = [field for field in fields if isinstance(field, Text | Line | Choice)]
+        cards = [("Study", [self.form.note.pane], simple)]
+        cards += [
+            (_TITLES.get(field.name, field.name), [], [field]) for field in fields if field not in simple
+        ]
+        return [
+            pn.Column(
+                heading(title, 2), *note, grid([self.form[field.name] for field in inside]),
+                stylesheets=[style.CARD], styles={"row-gap": ".5rem"}, sizing_mode="stretch_width",
+            )
+            for title, note, inside in cards
+        ]  # fmt: skip
 
     def data(self) -> tuple[dict[str, Any], list[Problem]]:
         """The study as it stands in the form, and what cannot be read."""
@@ -161,16 +162,6 @@ class NewRun:
             .format(study_text(data), command)
         )  # fmt: skip
 
-    async def _checked(self) -> Any:
-        """The study, if it is valid; else None, and every message stands at its field."""
-        data, unread = self.data()
-        self._say("wait", "checking…")
-        study, found = await asyncio.to_thread(start_run.checked, data, files=self._files)
-        # A line that cannot be read is not missing.
-        lines = {key for key, _ in unread}
-        self._show([*unread, *((key, text) for key, text in found if key not in lines)])
-        return None if unread else study
-
     def _show(self, problems: Sequence[Problem]) -> None:
         told = [(key, _short(text)) for key, text in problems]
         self.form.show(told)
@@ -187,48 +178,59 @@ class NewRun:
     def _say(self, kind: str, text: str) -> None:
         self._status.object = str(_said(kind, text))
 
-    async def _on_check(self, event: Any) -> None:
-        if self._busy:
-            return
-        with self._at_work():
-            if await self._checked() is not None:
-                self._say("good", "✓ The study is valid.")
+    def _on_check(self, event: Any) -> None:
+        self._begin(lambda study: self._say("good", "✓ The study is valid."))
 
-    async def _on_start(self, event: Any) -> None:
-        if self._busy or (self.child is not None and self.child.alive):
+    def _on_start(self, event: Any) -> None:
+        self._begin(self._launch)
+
+    def _begin(self, then: Callable[[Study], None]) -> None:
+        """Check the study in a thread, so that the page answers meanwhile; `then` is called if it is valid."""
+        if self._checking is not None or self.child is not None:
             return
-        with self._at_work():
-            study = await self._checked()
-            if study is None:
-                return
-            try:
-                self.child = await asyncio.to_thread(start_run.start, study, self._root / study.name)
-            except (ThetadotError, OSError) as error:
-                self._say("wrong", f"✗ {error}")
-                return
-        self.start.disabled = True
-        self.stop.visible = True
-        self.look()
+        data, unread = self.data()
+        self._say("wait", "checking…")
+        self.start.disabled = self.check.disabled = True
+        self._checking = _threads.submit(start_run.checked, data, files=self._files), unread, then
         self._poll = pn.state.add_periodic_callback(self.look, _POLL)
+
+    def _launch(self, study: Study) -> None:
+        try:
+            self.child = start_run.start(study, self._root / study.name)
+        except (ThetadotError, OSError) as error:
+            self._say("wrong", f"✗ {error}")
+        else:
+            self.stop.visible = True
 
     def _on_stop(self, event: Any) -> None:
         if self.child is not None:
             self.child.stop()
             self._say("wait", "stopping…")
 
-    def _at_work(self) -> "_Busy":
-        return _Busy(self)
-
     def look(self) -> None:
-        """See how the run does that was started; lead on to it once it is there."""
+        """See how the check, or the run that was started, does; lead on to the run once it is there."""
+        if self._checking is not None:
+            future, unread, then = self._checking
+            if not future.done():
+                return
+            self._checking = None
+            study, found = future.result()
+            # A line that cannot be read is not missing.
+            lines = {key for key, _ in unread}
+            self._show([*unread, *((key, text) for key, text in found if key not in lines)])
+            if study is not None and not unread:
+                then(study)
         child = self.child
         if child is None:
-            return
-        refused = child.refused
-        if child.alive and not child.writes:
+            self._settle()
+        elif child.alive and not child.writes:
             self._say("wait", f"starting {child.directory.name}… {child.seconds:.0f} s")
-            return
-        self._settled()
+        else:
+            self._settle()
+            self._lead(child)
+
+    def _lead(self, child: start_run.Started) -> None:
+        refused = child.refused
         if refused is None:
             self._say("good", f"✓ {child.directory.name} runs.")
             self._follow(child.directory.name)
@@ -237,29 +239,24 @@ class NewRun:
         else:
             self._say("wrong", f"✗ {refused[1]}")
 
-    def _settled(self) -> None:
+    def _settle(self) -> None:
+        """Nothing is under way any more: the buttons work again."""
         if self._poll is not None:
             self._poll.stop()
-            self._poll = None
-        self.child = None
-        self.start.disabled = False
+        self._poll = self.child = None
+        self.start.disabled = self.check.disabled = False
         self.stop.visible = False
 
 
-class _Busy:
-    """While the page checks or starts: further clicks do nothing."""
-
-    def __init__(self, page: NewRun):
-        self._page = page
-
-    def __enter__(self) -> None:
-        self._page._busy = True
-
-    def __exit__(self, *_: object) -> None:
-        self._page._busy = False
-
-
-_TITLES = {"study": "Study", "init": "Start of the weights", "observe": "Observe", "compare": "Compare"}
+_TITLES = {
+    "problem": "What is trained",
+    "init": "Where it starts",
+    "rule": "How it moves",
+    "compare": "What moves beside it",
+    "observe": "What is recorded",
+    "lenses": "What looks at the paths",
+    "budget": "What it may take",
+}
 _LEFT_OUT = Markup(
     "<p class='help'>Fields with * must be given; what is left alone keeps its default and does not stand in the file. "
     "A study that sweeps over values is started with <code>thetadot sweep</code>, one with Python code of its own with "
@@ -277,16 +274,9 @@ def _tree(files: bool) -> Part:
 
 
 def _form(files: bool, data: Any, board: Board) -> PartView:
-    form = view_of(_tree(files), (), data, board, 2)
+    form = view_of(_tree(files), (), data, board)
     assert isinstance(form, PartView)
     return form
-
-
-def _cards(form: PartView) -> list[tuple[str, ...]]:
-    """Names of the fields of each card: the simple ones stand together on the first."""
-    fields: Sequence[Field] = form.field.fields
-    simple = tuple(field.name for field in fields if type(field).__name__ in ("Text", "Line", "Choice"))
-    return [simple, *((field.name,) for field in fields if field.name not in simple)]
 
 
 def _runs(root: Path) -> list[str]:
@@ -314,7 +304,7 @@ def _said(kind: str, text: str) -> Markup:
     return Markup("<p class='{}' role='{}'>{}</p>").format(kind, role, text)
 
 
-def _text(html: Markup = Markup("")) -> pn.pane.HTML:
+def _text(html: str = "") -> pn.pane.HTML:
     return pn.pane.HTML(str(html), stylesheets=[style.TEXT], sizing_mode="stretch_width", margin=0)
 
 

@@ -15,23 +15,24 @@ select.bk-input option { background: var(--card, #fff); color: var(--text, #1a1f
 :host(.wrong) label { color: var(--bad, #9b1c1c); }
 input[type=checkbox] { width: 1.15rem; height: 1.15rem; accent-color: var(--accent, #0072b2); margin: 0 .5rem 0 0; }
 input[type=checkbox]:focus-visible { outline: 2px solid var(--accent, #0072b2); outline-offset: 2px; }
+input[type=checkbox] ~ * { font-size: .9rem; font-weight: 600; }
 .bk-input-group:has(input[type=checkbox]) { padding: 0; min-height: 1.6rem; }
 """
 """Of inputs, selects and boxes to tick."""
 
 BUTTON = """
 :host { margin: 0; }
-.bk-btn, .bk-btn-group > .bk-btn {
+.bk-btn.bk-btn-default {
   font: inherit; font-size: .9rem; color: var(--text, #1a1f24); background: none; border: 1px solid var(--field-line, #7b858f);
   border-radius: 1.2rem; padding: .3rem .95rem; min-height: 2.1rem; text-align: left; white-space: normal; line-height: 1.3;
 }
-.bk-btn:hover:not([disabled]) { background: var(--page, #f4f6f8); }
-.bk-btn:focus-visible { outline: 2px solid var(--accent, #0072b2); outline-offset: 2px; }
-.bk-btn[disabled] { opacity: .55; }
-:host(.main) .bk-btn { background: var(--accent, #0072b2); border-color: transparent; color: var(--card, #fff); font-weight: 650; }
-:host(.stop) .bk-btn { color: var(--bad, #9b1c1c); border-color: var(--bad, #9b1c1c); }
-:host(.fold) .bk-btn { border: 0; padding: .3rem .1rem; color: var(--accent, #0072b2); background: none; }
-:host(.fold) .bk-btn:hover { text-decoration: underline; }
+.bk-btn.bk-btn-default:hover:not([disabled]) { background: var(--page, #f4f6f8); }
+.bk-btn.bk-btn-default:focus-visible { outline: 2px solid var(--accent, #0072b2); outline-offset: 2px; }
+.bk-btn.bk-btn-default[disabled] { opacity: .55; }
+:host(.main) .bk-btn.bk-btn-default { background: var(--accent, #0072b2); border-color: transparent; color: var(--card, #fff); font-weight: 650; }
+:host(.stop) .bk-btn.bk-btn-default { color: var(--bad, #9b1c1c); border-color: var(--bad, #9b1c1c); }
+:host(.fold) .bk-btn.bk-btn-default, :host(.fold) .bk-btn.bk-btn-default.bk-active { box-shadow: none; border: 0; padding: .3rem .1rem; color: var(--accent, #0072b2); background: none; }
+:host(.fold) .bk-btn.bk-btn-default:hover { text-decoration: underline; }
 """
 """Of buttons: the `main` one, those that `stop`, those that `fold`."""
 
@@ -67,8 +68,20 @@ INNER = """
 PLAIN = ":host { margin: 0; min-width: 0; box-sizing: border-box; overflow: visible; }"
 """Of what only holds others."""
 
-SHORT = {"flex": "1 1 14rem", "min-width": "min(14rem, 100%)", "max-width": "100%"}
-"""Place of a field that may share its line."""
-WIDE = {"flex": "1 1 100%", "min-width": "0", "max-width": "100%"}
-"""Place of a field that has a line of its own."""
-GAP = "0.9rem 1.1rem"
+GRID = """
+:host { display: grid !important; grid-template-columns: repeat(auto-fill, minmax(min(14rem, 100%), 1fr)); gap: .9rem 1.1rem; margin: 0;
+  min-width: 0; box-sizing: border-box; overflow: visible; align-items: start; }
+"""
+"""Of the fields of a mapping: side by side where there is room."""
+LINE = """
+:host { display: flex !important; flex-flow: row wrap; gap: .45rem 1.1rem; margin: 0; min-width: 0; align-items: center; }
+"""
+"""Of what stands in a line, or more where there is no room."""
+PAGE = """
+:host { display: grid !important; grid-template-columns: minmax(0, 3fr) minmax(18rem, 1.35fr); gap: 0 1rem; align-items: start; margin: 0;
+  min-width: 0; overflow: visible; }
+@media (max-width: 60rem) { :host { grid-template-columns: minmax(0, 1fr); } }
+"""
+"""Of the page: form and file side by side where there is room."""
+WIDE = {"grid-column": "1 / -1", "min-width": "0"}
+"""Of a field that has a line of its own."""
