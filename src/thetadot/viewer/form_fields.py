@@ -86,6 +86,17 @@ class View:
         """Show what is wrong with this field, and with what lies inside."""
         raise NotImplementedError
 
+    @property
+    def inside(self) -> list[tuple[Key, "View"]]:
+        """The views inside, each with its key relative to this one's."""
+        return []
+
+    def move(self, key: Key) -> None:
+        """Stand at another key."""
+        self.key = key
+        for rest, view in self.inside:
+            view.move((*key, *rest))
+
     def kept(self, value: Any) -> Any:
         """A value, or MISSING if the study says the same without it."""
         default = self.field.default
@@ -123,7 +134,7 @@ class Leaf(View):
         wrong = [_placed(key[len(self.key) :], text) for key, text in problems]
         self.note.show(wrong)
         # The message stands in a shadow root of its own, to which aria-describedby does not reach.
-        self.widget.name = f"✗ {label(self.field)} (see below)" if wrong else label(self.field)
+        self.widget.label = f"✗ {label(self.field)} (see below)" if wrong else label(self.field)
         self.widget.css_classes = ["wrong"] if wrong else []
 
 
@@ -133,7 +144,7 @@ def _placed(rest: Key, message: str) -> str:
 
 
 def _made(kind: Any, name: str, **more: Any) -> Any:
-    return kind(name=name, stylesheets=[style.WIDGET], sizing_mode="stretch_width", margin=0, **more)
+    return kind(label=name, stylesheets=[style.WIDGET], sizing_mode="stretch_width", margin=0, **more)
 
 
 class TextView(Leaf):
@@ -189,7 +200,7 @@ class LineView(Leaf):
 
     def _read(self, text: str) -> Any:
         field = self.field
-        if field.mapping and not text.startswith("{"):
+        if field.mapping and text[0] not in "{[":
             return line_value(f"{{{text}}}")
         if field.depth and text != "null":
             return list_value(text, field.depth, field.texts)
@@ -248,7 +259,7 @@ class WordsView(View):
         order = [*ticked, *(word for word in field.words if word not in ticked)]
         boxes = {
             word: pn.widgets.Checkbox(
-                name=word.replace("_", " "), value=word in ticked, stylesheets=[style.WIDGET], margin=0
+                label=word.replace("_", " "), value=word in ticked, stylesheets=[style.WIDGET], margin=0
             )
             for word in field.words
         }

@@ -88,7 +88,7 @@ class PartView(View):
         fields = grid(self._views.values())
         self.note = Note(field.help)
         self._more = pn.widgets.Toggle(
-name=self._words(False),
+            label=self._words(False),
             stylesheets=[style.BUTTON], css_classes=["fold"], margin=0, visible=bool(self._folded),
         )  # fmt: skip
         self._rest = pn.Column(visible=False, stylesheets=[style.PLAIN], sizing_mode="stretch_width")
@@ -116,7 +116,11 @@ name=self._words(False),
                 self._views[field.name] = self._view(field)
             self._rest.objects = [grid([self._views[field.name] for field in self._folded])]
         self._rest.visible = not folded
-        self._more.name = self._words(not folded)
+        self._more.label = self._words(not folded)
+
+    @property
+    def inside(self) -> list[tuple[Key, View]]:
+        return [((name,), view) for name, view in self._views.items()]
 
     def __getitem__(self, name: str) -> View:
         """The view of a field, unfolded if it was folded away."""
@@ -175,7 +179,7 @@ class ForkView(View):
         }
         self._board, self._views = board, {}
         self._select = pn.widgets.Select(
-            name=label(field) or _entry_name(key), options=list(self._names),
+            label=label(field) or _entry_name(key), options=list(self._names),
             value=next(shown for shown, name in self._names.items() if name == start),
             stylesheets=[style.WIDGET], sizing_mode="stretch_width", margin=0, max_width=360,
         )  # fmt: skip
@@ -211,6 +215,14 @@ class ForkView(View):
     @staticmethod
     def _asks(field: Field | None) -> bool:
         return not isinstance(field, Part) or any(not isinstance(one, Constant) for one in field.fields)
+
+    @property
+    def inside(self) -> list[tuple[Key, View]]:
+        return [((), view) for view in self._views.values()]
+
+    def move(self, key: Key) -> None:
+        super().move(key)
+        self._select.label = label(self.field) or _entry_name(key)
 
     @property
     def inner(self) -> View | None:
@@ -273,7 +285,7 @@ class OptionalView(View):
         super().__init__(field, key)
         self._board, self._given, self._inner = board, value, None
         self._box = pn.widgets.Checkbox(
-            name=label(field), value=value is not MISSING, stylesheets=[style.WIDGET], margin=0
+            label=label(field), value=value is not MISSING, stylesheets=[style.WIDGET], margin=0
         )
         self.note = Note(field.help)
         self._body = pn.Column(
@@ -297,6 +309,14 @@ class OptionalView(View):
             )
             self._body.objects = [self._inner.panel]
         self._body.visible = bool(self._box.value)
+
+    @property
+    def inside(self) -> list[tuple[Key, View]]:
+        return [] if self._inner is None else [((), self._inner)]
+
+    def turn(self, on: bool) -> None:
+        """Tick the box, or not."""
+        self._box.value = on
 
     @property
     def inner(self) -> PartView:
@@ -330,8 +350,8 @@ class ManyView(View):
             raise FormError(f"{line_text(given)} is not a list", key)
         self._board = board
         self.note = Note(field.help)
-        self._add = pn.widgets.Button(name=f"Add to {label(field)}", stylesheets=[style.BUTTON], margin=0)
-        self._add.on_click(self._added)
+        self._add = pn.widgets.Button(label=f"Add to {label(field)}", stylesheets=[style.BUTTON], margin=0)
+        self._add.on_click(lambda event: self.add())
         self._body = pn.Column(styles={**style.WIDE, "row-gap": ".8rem"}, stylesheets=[style.PLAIN],
                                sizing_mode="stretch_width")  # fmt: skip
         self._entries = [self._entry(index, one) for index, one in enumerate(given)]
@@ -343,6 +363,10 @@ class ManyView(View):
         )  # fmt: skip
 
     @property
+    def inside(self) -> list[tuple[Key, View]]:
+        return [((index,), view) for index, view in enumerate(self._entries)]
+
+    @property
     def entries(self) -> list[View]:
         """The views of the entries."""
         return list(self._entries)
@@ -350,16 +374,17 @@ class ManyView(View):
     def _entry(self, index: int, value: Any) -> View:
         return view_of(self.field.item, (*self.key, index), value, self._board)
 
-    def _added(self, event: Any) -> None:
+    def add(self) -> None:
+        """Another entry, empty."""
         self._entries.append(self._entry(len(self._entries), MISSING))
         self._lay()
         self._board.tell()
 
-    def _removed(self, index: int) -> None:
-        # The keys of the later ones move, so these are made again from their values.
-        values = [view.value([]) for view in self._entries]
-        values.pop(index)
-        self._entries = [self._entry(number, value) for number, value in enumerate(values)]
+    def remove(self, index: int) -> None:
+        """One entry less; the keys of the later ones move."""
+        self._entries.pop(index)
+        for number, view in enumerate(self._entries):
+            view.move((*self.key, number))
         self._lay()
         self._board.tell()
 
@@ -367,9 +392,9 @@ class ManyView(View):
         rows = []
         for index, view in enumerate(self._entries):
             remove = pn.widgets.Button(
-                name=f"Remove {label(self.field)} {index + 1}", stylesheets=[style.BUTTON], margin=0
+                label=f"Remove {label(self.field)} {index + 1}", stylesheets=[style.BUTTON], margin=0
             )
-            remove.on_click(lambda event, index=index: self._removed(index))
+            remove.on_click(lambda event, index=index: self.remove(index))
             rows.append(
                 pn.Column(view.panel, remove, stylesheets=[style.INNER], styles={**style.WIDE, "row-gap": ".4rem"},
                           sizing_mode="stretch_width")

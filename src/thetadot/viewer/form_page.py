@@ -23,7 +23,7 @@ from thetadot.viewer.form_groups import PartView, grid, view_of
 from thetadot.viewer.form_schema import MISSING, Choice, Line, Part, Text, form_tree
 from thetadot.viewer.form_yaml import study_text
 
-_POLL = 250
+_POLL, _REFRESH = 250, 2000
 _threads = ThreadPoolExecutor(2, "thetadot-check")
 _EMPTY = "an empty form"
 _SWEEPS = ("sweep", "zip")
@@ -50,7 +50,8 @@ class NewRun:
         panel: the whole page.
         form: the view of the study.
         source, check, start, stop: the widgets beside the form.
-        child: the run that this page has started last.
+        running: the runs that the viewer has started, to be stopped.
+        child: the run that this page is starting.
     """
 
     form: PartView
@@ -70,21 +71,25 @@ class NewRun:
             first = f"{start_from} (run)"
             self._sources[first] = start_from
         self.source = pn.widgets.Select(
-            name="Start from", options=list(self._sources), value=first, stylesheets=[style.WIDGET], margin=0,
+            label="Start from", options=list(self._sources), value=first, stylesheets=[style.WIDGET], margin=0,
             sizing_mode="stretch_width", max_width=480,
         )  # fmt: skip
         self.check = _button("Check", self._on_check)
         self.start = _button("Start", self._on_start, "main")
         self.stop = _button("Stop", self._on_stop, "stop")
         self.stop.visible = False
-        self._source_note, self._status, self._preview, self._others = _text(), _text(), _text(), _text()
+        self._source_note, self._status, self._preview = _text(), _text(), _text()
+        self.running = pn.Column(
+            stylesheets=[style.PLAIN], styles={"row-gap": ".3rem"}, sizing_mode="stretch_width"
+        )
+        self._shown: list[tuple[Path, bool]] = []
         self._place = pn.Column(sizing_mode="stretch_width", stylesheets=[style.PLAIN])
         self._fill()
         self.source.param.watch(lambda event: self._fill(), "value")
         side = pn.Column(
             heading("Start", 2),
             pn.Row(self.check, self.start, self.stop, stylesheets=[style.LINE]),
-            self._status, _text(_AFTER), self._others, heading("Study file", 2), self._preview,
+            self._status, _text(_AFTER), self.running, heading("Study file", 2), self._preview,
             styles={"min-width": "0", "position": "sticky", "top": ".5rem", "row-gap": ".4rem"},
             stylesheets=[style.CARD], sizing_mode="stretch_width",
         )  # fmt: skip
@@ -94,6 +99,9 @@ class NewRun:
             self._place,
             styles={"min-width": "0"}, stylesheets=[style.PLAIN], sizing_mode="stretch_width",
         )  # fmt: skip
+        self.refresh()
+        if pn.state.curdoc is not None:
+            pn.state.add_periodic_callback(self.refresh, _REFRESH)
         self.panel = pn.Column(form, side, stylesheets=[style.PAGE], sizing_mode="stretch_width")
 
     def _fill(self) -> None:
@@ -205,7 +213,26 @@ class NewRun:
     def _on_stop(self, event: Any) -> None:
         if self.child is not None:
             self.child.stop()
-            self._say("wait", "stopping…")
+            self.look()
+
+    def refresh(self) -> None:
+        """Show which runs this viewer has started that still go on, each with a button that stops it."""
+        living = start_run.started_below(self._root)
+        state = [(child.directory, child.stopping) for child in living]
+        if state == self._shown:
+            return
+        self._shown = state
+        rows: list[Any] = [_text("<p class='help'>Runs that this viewer has started:</p>")] if living else []
+        for child in living:
+            name = child.directory.name
+            button = _button(f"Stop {name}", lambda event, child=child: self._stop_other(child), "stop")
+            button.disabled = child.stopping
+            rows.append(button)
+        self.running.objects = rows
+
+    def _stop_other(self, child: start_run.Started) -> None:
+        child.stop()
+        self.refresh()
 
     def look(self) -> None:
         """See how the check, or the run that was started, does; lead on to the run once it is there."""
@@ -224,7 +251,8 @@ class NewRun:
         if child is None:
             self._settle()
         elif child.alive and not child.writes:
-            self._say("wait", f"starting {child.directory.name}… {child.seconds:.0f} s")
+            word = "stopping" if child.stopping else "starting"
+            self._say("wait", f"{word} {child.directory.name}… {child.seconds:.0f} s")
         else:
             self._settle()
             self._lead(child)
@@ -310,7 +338,7 @@ def _text(html: str = "") -> pn.pane.HTML:
 
 def _button(name: str, clicked: Callable[[Any], Any], kind: str = "") -> pn.widgets.Button:
     button = pn.widgets.Button(
-        name=name, stylesheets=[style.BUTTON], css_classes=[kind] if kind else [], margin=0
+        label=name, stylesheets=[style.BUTTON], css_classes=[kind] if kind else [], margin=0
     )
     button.on_click(clicked)
     return button

@@ -16,7 +16,8 @@ LEFT_OUT = {("sweep",), ("zip",), ("problem", "python")}
 
 SHOWN = {
     "activation", "bias", "description", "samples", "scale", "seed", "members", "time", "grad_norm", "accuracy",
-    "solver", "learning_rate", "steps", "momentum", "batch_size", "optimizer", "exponents", "mode", "laws", "reduction", "wall",
+    "solver", "learning_rate", "steps", "momentum", "batch_size", "optimizer", "exponents", "mode", "laws",
+    "reduction", "wall",
 }  # fmt: skip
 """Optional keys that are seen at once; the others are folded away."""
 

@@ -110,13 +110,14 @@ class Started:
     Attributes:
         directory: the run directory.
         began: when, by `time.monotonic`.
+        stopping: whether it was asked to stop.
     """
 
     directory: Path
     began: float
     _process: subprocess.Popen
     _file: Path
-    _stopping: bool = False
+    stopping: bool = False
     _told: str = ""
     _reaped: threading.Event = dataclasses.field(default_factory=threading.Event)
 
@@ -146,7 +147,7 @@ class Started:
         # 4 without a word: a lens failed, and the run's own page says so.
         if self.alive or code in (0, 1, 3) or (code == 4 and not self._told):
             return None
-        if self._stopping:
+        if self.stopping:
             return (), "stopped before it began: nothing was written"
         found = re.fullmatch(rf"{re.escape(str(self._file))}(?::\d+)?: (?:([\w.-]+): )?(.*)", self._told)
         if found is None:
@@ -156,7 +157,7 @@ class Started:
 
     def stop(self) -> None:
         """Ask the run to commit and stop; asked twice, it stops at once."""
-        self._stopping = True
+        self.stopping = True
         # SIGTERM and SIGINT mean the same to a run. A viewer in a shell's background hands SIGINT down as ignored.
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGTERM)
