@@ -50,6 +50,7 @@ class NewRun:
         panel: the whole page.
         form: the view of the study.
         source, check, start, stop: the widgets beside the form.
+        source_note, status, preview: what is said about the source, the check or start, and the study file.
         running: the runs that the viewer has started, to be stopped.
         child: the run that this page is starting.
     """
@@ -78,7 +79,7 @@ class NewRun:
         self.start = _button("Start", self._on_start, "main")
         self.stop = _button("Stop", self._on_stop, "stop")
         self.stop.visible = False
-        self._source_note, self._status, self._preview = _text(), _text(), _text()
+        self.source_note, self.status, self.preview = _text(), _text(), _text()
         self.running = pn.Column(
             stylesheets=[style.PLAIN], styles={"row-gap": ".3rem"}, sizing_mode="stretch_width"
         )
@@ -89,12 +90,12 @@ class NewRun:
         side = pn.Column(
             heading("Start", 2),
             pn.Row(self.check, self.start, self.stop, stylesheets=[style.LINE]),
-            self._status, _text(_AFTER), self.running, heading("Study file", 2), self._preview,
+            self.status, _text(_AFTER), self.running, heading("Study file", 2), self.preview,
             styles={"min-width": "0", "position": "sticky", "top": ".5rem", "row-gap": ".4rem"},
             stylesheets=[style.CARD], sizing_mode="stretch_width",
         )  # fmt: skip
         form = pn.Column(
-            pn.Column(self.source, self._source_note, _text(_LEFT_OUT), stylesheets=[style.CARD],
+            pn.Column(self.source, self.source_note, _text(_LEFT_OUT), stylesheets=[style.CARD],
                       styles={"row-gap": ".4rem"}, sizing_mode="stretch_width"),
             self._place,
             styles={"min-width": "0"}, stylesheets=[style.PLAIN], sizing_mode="stretch_width",
@@ -120,14 +121,14 @@ class NewRun:
                     data["name"] = free
             form = _form(self._files, data, self._board)
         except (ThetadotError, OSError) as error:
-            place = ".".join(str(part) for part in getattr(error, "key", ()))
-            why = f"{place}: {error}" if isinstance(error, FormError) else str(error)
+            key = error.key if isinstance(error, FormError) else ()
+            why = f"{_dotted(key)}: {error}" if key else str(error)
             notes = [_said("wrong", f"✗ {name} cannot fill the form. {why}")]
             form = _form(self._files, MISSING, self._board)
-        self._source_note.object = str(Markup("").join(notes))
+        self.source_note.object = str(Markup("").join(notes))
         self.form = form
         self._place.objects = self._cards()
-        self._status.object = ""
+        self.status.object = ""
         self._changed()
 
     def _read(self, name: str) -> Mapping[str, Any]:
@@ -165,7 +166,7 @@ class NewRun:
         name = data.get("name")
         place = self._root / (name if isinstance(name, str) else "NAME")
         command = f"thetadot run study.yaml -o {shlex.quote(str(place))}"
-        self._preview.object = str(
+        self.preview.object = str(
             Markup("<pre>{}</pre><p class='help'>Saved as study.yaml, the same run starts with <code>{}</code></p>")
             .format(study_text(data), command)
         )  # fmt: skip
@@ -174,17 +175,17 @@ class NewRun:
         told = [(key, _short(text)) for key, text in problems]
         self.form.show(told)
         if not told:
-            self._status.object = ""
+            self.status.object = ""
             return
         lines = [Markup("<li><code>{}</code>: {}</li>").format(_dotted(key), text) for key, text in told]
         head = "One thing is" if len(told) == 1 else f"{len(told)} things are"
-        self._status.object = str(
+        self.status.object = str(
             Markup("<div class='wrong' role='alert'>✗ {} to be mended:<ul>{}</ul></div>")
             .format(head, Markup("").join(lines))
         )  # fmt: skip
 
     def _say(self, kind: str, text: str) -> None:
-        self._status.object = str(_said(kind, text))
+        self.status.object = str(_said(kind, text))
 
     def _on_check(self, event: Any) -> None:
         self._begin(lambda study: self._say("good", "✓ The study is valid."))

@@ -210,15 +210,22 @@ def _launch(study: Study, place: Path) -> Started:
     room = Path(tempfile.mkdtemp(prefix="thetadot-"))
     file = room / "study.yaml"
     file.write_text(study.to_yaml(), encoding="utf-8")
-    # -P: a file in the working directory must not stand for a module.
-    command = [sys.executable, "-P", "-m", "thetadot.cli", "run", str(file), "-o", str(place), "--quiet"]
     with file.with_name("stderr.txt").open("wb") as told:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=told, start_new_session=True
+            _command(file, place),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=told,
+            start_new_session=True,
         )
     child = Started(place, time.monotonic(), process, file)
     threading.Thread(target=child._reap, daemon=True).start()
     return child
+
+
+def _command(file: Path, place: Path) -> list[str]:
+    # -P: a file in the working directory must not stand for a module.
+    return [sys.executable, "-P", "-m", "thetadot.cli", "run", str(file), "-o", str(place), "--quiet"]
 
 
 def started_below(root: Path) -> list[Started]:
