@@ -19,7 +19,10 @@ ARGUMENTS = [
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 # Nothing may need eval, or come from elsewhere. (The blob is how Panel's default template looks what a browser can.)
-POLICY = "default-src 'self'; script-src 'self' 'unsafe-inline' blob:; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
+POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' blob:; "
+    "style-src 'self' 'unsafe-inline'; img-src 'self' data:"
+)
 TINY = empirical(
     network={"kind": "linear", "widths": [3, 1]},
     rule={"kind": "gradient_descent", "learning_rate": 0.1, "steps": 3},

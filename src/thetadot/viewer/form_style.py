@@ -13,6 +13,12 @@ textarea.bk-input { min-height: 4.2rem; }
 .bk-input::placeholder { color: var(--quiet, #57606a); opacity: 1; }
 .bk-input:focus, .bk-input:focus-visible { outline: 2px solid var(--accent, #0072b2); outline-offset: 1px;
   border-color: var(--accent, #0072b2); }
+select.bk-input:not([multiple]) {
+  padding-right: 1.9rem; background-repeat: no-repeat; background-size: 5px 5px;
+  background-image: linear-gradient(45deg, transparent 50%, currentColor 50%),
+    linear-gradient(135deg, currentColor 50%, transparent 50%);
+  background-position: calc(100% - 16px) 50%, calc(100% - 11px) 50%;
+}
 select.bk-input option { background: var(--card, #fff); color: var(--text, #1a1f24); }
 :host(.wrong) .bk-input { border: 2px solid var(--bad, #9b1c1c); }
 :host(.wrong) label { color: var(--bad, #9b1c1c); }
@@ -25,21 +31,25 @@ input[type=checkbox] ~ * { font-size: .9rem; font-weight: 600; }
 
 BUTTON = """
 :host { margin: 0; }
-.bk-btn.bk-btn-default {
-  font: inherit; font-size: .9rem; color: var(--text, #1a1f24); background: none;
-  border: 1px solid var(--field-line, #7b858f);
-  border-radius: 1.2rem; padding: .3rem .95rem; min-height: 2.1rem; text-align: left; white-space: normal;
-  line-height: 1.3;
+:host .bk-btn.bk-btn-default {
+  font: inherit; font-size: .9rem; color: var(--text, #1a1f24) !important; background: none !important;
+  border: 1px solid var(--field-line, #7b858f) !important; border-radius: 1.2rem; box-shadow: none !important;
+  padding: .3rem .95rem; min-height: 2.1rem; text-align: left; white-space: normal; line-height: 1.3;
 }
-.bk-btn.bk-btn-default:hover:not([disabled]) { background: var(--page, #f4f6f8); }
-.bk-btn.bk-btn-default:focus-visible { outline: 2px solid var(--accent, #0072b2); outline-offset: 2px; }
-.bk-btn.bk-btn-default[disabled] { opacity: .55; }
-:host(.main) .bk-btn.bk-btn-default { background: var(--accent, #0072b2); border-color: transparent;
-  color: var(--card, #fff); font-weight: 650; }
-:host(.stop) .bk-btn.bk-btn-default { color: var(--bad, #9b1c1c); border-color: var(--bad, #9b1c1c); }
-:host(.fold) .bk-btn.bk-btn-default, :host(.fold) .bk-btn.bk-btn-default.bk-active { box-shadow: none; border: 0;
-  padding: .3rem .1rem; color: var(--accent, #0072b2); background: none; }
-:host(.fold) .bk-btn.bk-btn-default:hover { text-decoration: underline; }
+:host .bk-btn.bk-btn-default:hover:not([disabled]) { background: var(--page, #f4f6f8) !important; }
+:host .bk-btn.bk-btn-default:focus-visible { outline: 2px solid var(--accent, #0072b2); outline-offset: 2px; }
+:host .bk-btn.bk-btn-default[disabled] { opacity: .55; }
+:host(.main) .bk-btn.bk-btn-default, :host(.main) .bk-btn.bk-btn-default:hover:not([disabled]) {
+  background: var(--accent, #0072b2) !important; border-color: transparent !important;
+  color: var(--card, #fff) !important; font-weight: 650;
+}
+:host(.stop) .bk-btn.bk-btn-default {
+  color: var(--bad, #9b1c1c) !important; border-color: var(--bad, #9b1c1c) !important;
+}
+:host(.fold) .bk-btn.bk-btn-default {
+  border: 0 !important; padding: .3rem .1rem; color: var(--accent, #0072b2) !important;
+}
+:host(.fold) .bk-btn.bk-btn-default:hover { text-decoration: underline; background: none !important; }
 """
 """Of buttons: the `main` one, those that `stop`, those that `fold`."""
 
