@@ -242,12 +242,11 @@ class NewRun:
             if not future.done():
                 return
             self._checking = None
-            study, found = future.result()
-            # A line that cannot be read is not missing.
-            lines = {key for key, _ in unread}
-            self._show([*unread, *((key, text) for key, text in found if key not in lines)])
-            if study is not None and not unread:
-                then(study)
+            if future.exception() is not None:
+                self._say("wrong", f"✗ the check failed: {future.exception()!r}")
+            else:
+                study, found = future.result()
+                self._tell(study, found, unread, then)
         child = self.child
         if child is None:
             self._settle()
@@ -257,6 +256,15 @@ class NewRun:
         else:
             self._settle()
             self._lead(child)
+
+    def _tell(
+        self, study: Study | None, found: list[Problem], unread: list[Problem], then: Callable[[Study], None]
+    ) -> None:
+        # A line that cannot be read is not missing.
+        lines = {key for key, _ in unread}
+        self._show([*unread, *((key, text) for key, text in found if key not in lines)])
+        if study is not None and not unread:
+            then(study)
 
     def _lead(self, child: start_run.Started) -> None:
         refused = child.refused

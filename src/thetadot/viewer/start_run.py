@@ -56,9 +56,9 @@ def checked(data: Mapping[str, Any], *, files: bool = True) -> tuple[Study | Non
         >>> checked(data)[0].name
         'quickstart'
         >>> data["problem"]["network"]["widths"] = [63, 32, 10]
-        >>> checked(data)
-        (None, [(('problem', 'network', 'widths', 0), 'given 63, but problem.data (digits) has 64 inputs: make \\
-problem.network.widths agree (64)')])
+        >>> study, ((key, message),) = checked(data)
+        >>> study, key, message.partition(":")[0]
+        (None, ('problem', 'network', 'widths', 0), 'given 63, but problem.data (digits) has 64 inputs')
     """
     found = problems_of(data)
     if found:
