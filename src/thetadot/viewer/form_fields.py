@@ -18,7 +18,7 @@ Problem = tuple[Key, str]
 _LONG = {"description"}
 
 
-class BeyondTheForm(StudyError):
+class FormError(StudyError):
     """A value that the form has no field for."""
 
 
@@ -86,6 +86,17 @@ class View:
         """Show what is wrong with this field, and with what lies inside."""
         raise NotImplementedError
 
+    @property
+    def inside(self) -> list[tuple[Key, "View"]]:
+        """The views inside, each with its key relative to this one's."""
+        return []
+
+    def move(self, key: Key) -> None:
+        """Stand at another key."""
+        self.key = key
+        for rest, view in self.inside:
+            view.move((*key, *rest))
+
     def kept(self, value: Any) -> Any:
         """A value, or MISSING if the study says the same without it."""
         default = self.field.default
@@ -111,7 +122,11 @@ class Leaf(View):
         self.note = Note(field.help)
         widget.param.watch(board.tell, "value")
         self.panel = pn.Column(
-            widget, self.note.pane, styles=style.SHORT, stylesheets=[style.PLAIN], sizing_mode="stretch_width"
+            widget,
+            self.note.pane,
+            styles=style.WIDE if field.name in _LONG else {"min-width": "0"},
+            stylesheets=[style.PLAIN],
+            sizing_mode="stretch_width",
         )
 
     def show(self, problems: Sequence[Problem]) -> None:
@@ -119,7 +134,7 @@ class Leaf(View):
         wrong = [_placed(key[len(self.key) :], text) for key, text in problems]
         self.note.show(wrong)
         # The message stands in a shadow root of its own, to which aria-describedby does not reach.
-        self.widget.name = f"✗ {label(self.field)} (see below)" if wrong else label(self.field)
+        self.widget.label = f"✗ {label(self.field)} (see below)" if wrong else label(self.field)
         self.widget.css_classes = ["wrong"] if wrong else []
 
 
@@ -129,7 +144,7 @@ def _placed(rest: Key, message: str) -> str:
 
 
 def _made(kind: Any, name: str, **more: Any) -> Any:
-    return kind(name=name, stylesheets=[style.WIDGET], sizing_mode="stretch_width", margin=0, **more)
+    return kind(label=name, stylesheets=[style.WIDGET], sizing_mode="stretch_width", margin=0, **more)
 
 
 class TextView(Leaf):
@@ -137,9 +152,9 @@ class TextView(Leaf):
 
     def __init__(self, field: Text, key: Key, value: Any, board: Board):
         if value is not MISSING and value is not None and not isinstance(value, str):
-            raise BeyondTheForm(f"{line_text(value)} is not a text", key)
+            raise FormError(f"{line_text(value)} is not a text", key)
         kind = pn.widgets.TextAreaInput if field.name in _LONG else pn.widgets.TextInput
-        more = {"rows": 2, "auto_grow": True, "max_rows": 8} if field.name in _LONG else {}
+        more = {"rows": 4, "auto_grow": True, "max_rows": 8} if field.name in _LONG else {}
         usual = field.default if isinstance(field.default, str) else ""
         given = "" if value is MISSING or value is None or value == usual else value
         shown = {"value": given, "placeholder": f"{usual} (default)" if usual else ""}
@@ -185,7 +200,7 @@ class LineView(Leaf):
 
     def _read(self, text: str) -> Any:
         field = self.field
-        if field.mapping and not text.startswith("{"):
+        if field.mapping and text[0] not in "{[":
             return line_value(f"{{{text}}}")
         if field.depth and text != "null":
             return list_value(text, field.depth, field.texts)
@@ -202,7 +217,7 @@ class ChoiceView(Leaf):
     def __init__(self, field: Choice, key: Key, value: Any, board: Board):
         chosen = field.default if value is MISSING else value
         if chosen is not MISSING and not any(same(chosen, one) for one in field.values):
-            raise BeyondTheForm(f"{line_text(value)} is not among its choices", key)
+            raise FormError(f"{line_text(value)} is not among its choices", key)
         self._ticked = field.values == (False, True) and isinstance(field.default, bool)
         if self._ticked:
             widget = _made(pn.widgets.Checkbox, label(field), value=chosen)
@@ -239,12 +254,12 @@ class WordsView(View):
         default = field.default if isinstance(field.default, list) else []
         ticked = default if value is MISSING else value
         if not isinstance(ticked, list) or any(word not in field.words for word in ticked):
-            raise BeyondTheForm(f"{line_text(value)} is not among its words", key)
+            raise FormError(f"{line_text(value)} is not among its words", key)
         # Their order in the study is kept: it belongs to the run's identity.
         order = [*ticked, *(word for word in field.words if word not in ticked)]
         boxes = {
             word: pn.widgets.Checkbox(
-                name=word.replace("_", " "), value=word in ticked, stylesheets=[style.WIDGET], margin=0
+                label=word.replace("_", " "), value=word in ticked, stylesheets=[style.WIDGET], margin=0
             )
             for word in field.words
         }
@@ -252,11 +267,11 @@ class WordsView(View):
         for box in self.boxes.values():
             box.param.watch(board.tell, "value")
         # Where the name stands above already, as in a section of its own, it is not said again.
-        title = [] if not field.name else [heading(label(field))]
+        title = [heading(label(field))] if field.name and len(key) > 1 else []
         self.note = Note(field.help)
         self.panel = pn.Column(
             *title,
-            pn.FlexBox(*boxes.values(), gap=style.GAP, stylesheets=[style.PLAIN]),
+            pn.Row(*boxes.values(), stylesheets=[style.LINE]),
             self.note.pane,
             styles=style.WIDE, stylesheets=[style.PLAIN], sizing_mode="stretch_width",
         )  # fmt: skip

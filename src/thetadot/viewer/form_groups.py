@@ -1,15 +1,15 @@
 """The widgets of mappings, of forks between several forms, and of lists: each holds the fields inside."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import panel as pn
 
 from thetadot.viewer import form_style as style
 from thetadot.viewer.form_fields import (
-    BeyondTheForm,
     Board,
     ChoiceView,
+    FormError,
     Key,
     LineView,
     Note,
@@ -42,25 +42,30 @@ from thetadot.viewer.form_yaml import line_text
 _USUAL = "default"
 
 
-def view_of(field: Field, key: Key, value: Any, board: Board, level: int = 3) -> View:
+def view_of(field: Field, key: Key, value: Any, board: Board, titled: bool = True) -> View:
     """The widgets of a field, filled with a value.
 
     Arguments:
         key: where the value stands in the study.
         value: from a study; MISSING for none.
         board: is told of changes.
-        level: of the headings of mappings.
+        titled: whether a mapping says its name, in a box of its own.
 
     Raises:
-        BeyondTheForm: the value has a key or a form that is not offered; `key` says where.
+        FormError: the value has a key or a form that is not offered; `key` says where.
     """
     kinds = {
         Text: TextView, Line: LineView, Choice: ChoiceView, Words: WordsView, Fork: ForkView, Many: ManyView,
         Optional: OptionalView,
     }  # fmt: skip
     if isinstance(field, Part):
-        return PartView(field, key, value, board, level)
+        return PartView(field, key, value, board, titled and bool(field.name))
     return kinds[type(field)](field, key, value, board)
+
+
+def grid(views: Iterable[View]) -> pn.Column:
+    """Fields side by side where there is room."""
+    return pn.Column(*(view.panel for view in views), stylesheets=[style.GRID], sizing_mode="stretch_width")
 
 
 class PartView(View):
@@ -68,50 +73,54 @@ class PartView(View):
 
     field: Part
 
-    def __init__(self, field: Part, key: Key, value: Any, board: Board, level: int = 3):
+    def __init__(self, field: Part, key: Key, value: Any, board: Board, titled: bool = True):
         super().__init__(field, key)
         given = {} if value is MISSING or value is None else value
         if not isinstance(given, Mapping):
-            raise BeyondTheForm(f"{line_text(given)} is not a mapping", key)
+            raise FormError(f"{line_text(given)} is not a mapping", key)
         for name in given:
             if field.field(name) is None:
-                raise BeyondTheForm("the form has no such field", (*key, name))
+                raise FormError("the form has no such field", (*key, name))
         self._given, self._board = given, board
         shown, self._folded = split(field.fields)
         self._constants = {one.name: one.value for one in field.fields if isinstance(one, Constant)}
         self._views = {one.name: self._view(one) for one in shown}
+        fields = grid(self._views.values())
         self.note = Note(field.help)
-        self._box = pn.FlexBox(
-            *(view.panel for view in self._views.values()), gap=style.GAP, stylesheets=[style.PLAIN],
-            sizing_mode="stretch_width", align_items="flex-start",
-        )  # fmt: skip
         self._more = pn.widgets.Toggle(
-            name="More: " + ", ".join(one.name.replace("_", " ") for one in self._folded),
+            label=self._words(False),
             stylesheets=[style.BUTTON], css_classes=["fold"], margin=0, visible=bool(self._folded),
         )  # fmt: skip
-        self._rest = pn.FlexBox(
-            gap=style.GAP, stylesheets=[style.PLAIN], sizing_mode="stretch_width", visible=False,
-            align_items="flex-start",
-        )  # fmt: skip
+        self._rest = pn.Column(visible=False, stylesheets=[style.PLAIN], sizing_mode="stretch_width")
         self._more.param.watch(lambda event: self._fold(not event.new), "value")
         if any(one.name in given and not same(given[one.name], one.default) for one in self._folded):
             self._more.value = True
-        title = [heading(label(field), level)] if field.name and level else []
+        title = [heading(label(field))] if titled else []
         self.panel = pn.Column(
-            *title, self.note.pane, self._box, self._more, self._rest,
+            *title, self.note.pane, fields, self._more, self._rest,
             styles={**style.WIDE, "row-gap": ".4rem"}, sizing_mode="stretch_width",
-            stylesheets=[style.INNER if level == 3 and field.name else style.PLAIN],
+            stylesheets=[style.INNER if titled else style.PLAIN],
         )  # fmt: skip
 
     def _view(self, field: Field) -> View:
-        return view_of(field, (*self.key, field.name), self._given.get(field.name, MISSING), self._board)
+        value = self._given.get(field.name, MISSING)
+        return view_of(field, (*self.key, field.name), value, self._board, titled=bool(self.key))
+
+    def _words(self, open_: bool) -> str:
+        names = ", ".join(one.name.replace("_", " ") for one in self._folded)
+        return f"{'▾ Less' if open_ else '▸ More'}: {names}"
 
     def _fold(self, folded: bool) -> None:
         if not folded and not self._rest.objects:
             for field in self._folded:
                 self._views[field.name] = self._view(field)
-            self._rest.objects = [self._views[field.name].panel for field in self._folded]
+            self._rest.objects = [grid([self._views[field.name] for field in self._folded])]
         self._rest.visible = not folded
+        self._more.label = self._words(not folded)
+
+    @property
+    def inside(self) -> list[tuple[Key, View]]:
+        return [((name,), view) for name, view in self._views.items()]
 
     def __getitem__(self, name: str) -> View:
         """The view of a field, unfolded if it was folded away."""
@@ -135,8 +144,10 @@ class PartView(View):
             if isinstance(field, Constant):
                 continue
             inside = below((*self.key, field.name), problems)
-            if inside or field.name in self._views:
-                self[field.name].show(inside)
+            if inside and field in self._folded:
+                self._more.value = True
+            if field.name in self._views:
+                self._views[field.name].show(inside)
             left = [one for one in left if one not in inside]
         self.note.show([_with_place(self.key, one) for one in left])
 
@@ -162,24 +173,23 @@ class ForkView(View):
         else:
             start = next((name for name in branches if fits(branches[name], value)), "")
             if not start:
-                raise BeyondTheForm(f"{_kind(value)} is not offered", key)
+                raise FormError(f"{_kind(value)} is not offered", key)
         self._names = {
             name.replace("_", " ") + (" (default)" if name == field.usual else ""): name for name in names
         }
         self._board, self._views = board, {}
         self._select = pn.widgets.Select(
-            name=label(field), options=list(self._names),
+            label=label(field) or _entry_name(key), options=list(self._names),
             value=next(shown for shown, name in self._names.items() if name == start),
             stylesheets=[style.WIDGET], sizing_mode="stretch_width", margin=0, max_width=360,
         )  # fmt: skip
         self.note = Note()
         self._body = pn.Column(stylesheets=[style.INNER], styles=style.WIDE, sizing_mode="stretch_width")
+        self.panel = pn.Column(
+            self._select, self.note.pane, self._body, stylesheets=[style.PLAIN], sizing_mode="stretch_width"
+        )
         self._open(start, value)
         self._select.param.watch(self._swap, "value")
-        self.panel = pn.Column(
-            self._select, self.note.pane, self._body, styles={**style.WIDE, "row-gap": ".3rem"},
-            stylesheets=[style.PLAIN], sizing_mode="stretch_width",
-        )  # fmt: skip
 
     def _swap(self, event: Any) -> None:
         self._open(self._chosen, MISSING)
@@ -195,15 +205,24 @@ class ForkView(View):
         if field is not None and not isinstance(field, Constant):
             if name not in self._views:
                 plain = _without_help(field) if isinstance(field, Part) else field
-                self._views[name] = view_of(plain, self.key, value, self._board, 0)
+                self._views[name] = view_of(plain, self.key, value, self._board, titled=False)
             about.append(field.help)
         self._body.objects = [self._views[name].panel] if name in self._views else []
         self._body.visible = bool(self._body.objects) and self._asks(field)
+        self.panel.styles = {**(style.WIDE if self._body.visible else {"min-width": "0"}), "row-gap": ".3rem"}
         self.note.help(" ".join(text for text in about if text))
 
     @staticmethod
     def _asks(field: Field | None) -> bool:
         return not isinstance(field, Part) or any(not isinstance(one, Constant) for one in field.fields)
+
+    @property
+    def inside(self) -> list[tuple[Key, View]]:
+        return [((), view) for view in self._views.values()]
+
+    def move(self, key: Key) -> None:
+        super().move(key)
+        self._select.label = label(self.field) or _entry_name(key)
 
     @property
     def inner(self) -> View | None:
@@ -242,6 +261,12 @@ class ForkView(View):
         self._select.css_classes = ["wrong"] if own else []
 
 
+def _entry_name(key: Key) -> str:
+    """The name of an entry of a list: "compare 1"."""
+    *_, name, index = key
+    return f"{name} {index + 1}" if isinstance(index, int) else str(index)
+
+
 def _kind(value: Any) -> str:
     return line_text(value.get("kind", value) if isinstance(value, Mapping) else value)
 
@@ -260,7 +285,7 @@ class OptionalView(View):
         super().__init__(field, key)
         self._board, self._given, self._inner = board, value, None
         self._box = pn.widgets.Checkbox(
-            name=label(field), value=value is not MISSING, stylesheets=[style.WIDGET], margin=0
+            label=label(field), value=value is not MISSING, stylesheets=[style.WIDGET], margin=0
         )
         self.note = Note(field.help)
         self._body = pn.Column(
@@ -279,9 +304,19 @@ class OptionalView(View):
 
     def _open(self) -> None:
         if self._box.value and self._inner is None:
-            self._inner = PartView(_without_help(self.field.part), self.key, self._given, self._board, 0)
+            self._inner = PartView(
+                _without_help(self.field.part), self.key, self._given, self._board, titled=False
+            )
             self._body.objects = [self._inner.panel]
         self._body.visible = bool(self._box.value)
+
+    @property
+    def inside(self) -> list[tuple[Key, View]]:
+        return [] if self._inner is None else [((), self._inner)]
+
+    def turn(self, on: bool) -> None:
+        """Tick the box, or not."""
+        self._box.value = on
 
     @property
     def inner(self) -> PartView:
@@ -312,19 +347,24 @@ class ManyView(View):
         super().__init__(field, key)
         given = [] if value is MISSING or value is None else value
         if not isinstance(given, list):
-            raise BeyondTheForm(f"{line_text(given)} is not a list", key)
+            raise FormError(f"{line_text(given)} is not a list", key)
         self._board = board
         self.note = Note(field.help)
-        self._add = pn.widgets.Button(name=f"Add to {label(field)}", stylesheets=[style.BUTTON], margin=0)
-        self._add.on_click(self._added)
+        self._add = pn.widgets.Button(label=f"Add to {label(field)}", stylesheets=[style.BUTTON], margin=0)
+        self._add.on_click(lambda event: self.add())
         self._body = pn.Column(styles={**style.WIDE, "row-gap": ".8rem"}, stylesheets=[style.PLAIN],
                                sizing_mode="stretch_width")  # fmt: skip
         self._entries = [self._entry(index, one) for index, one in enumerate(given)]
         self._lay()
+        title = [heading(label(field))] if len(key) > 1 else []
         self.panel = pn.Column(
-            heading(label(field)), self.note.pane, self._body, self._add, styles={**style.WIDE, "row-gap": ".4rem"},
+            *title, self.note.pane, self._body, self._add, styles={**style.WIDE, "row-gap": ".4rem"},
             stylesheets=[style.PLAIN], sizing_mode="stretch_width",
         )  # fmt: skip
+
+    @property
+    def inside(self) -> list[tuple[Key, View]]:
+        return [((index,), view) for index, view in enumerate(self._entries)]
 
     @property
     def entries(self) -> list[View]:
@@ -334,16 +374,17 @@ class ManyView(View):
     def _entry(self, index: int, value: Any) -> View:
         return view_of(self.field.item, (*self.key, index), value, self._board)
 
-    def _added(self, event: Any) -> None:
+    def add(self) -> None:
+        """Another entry, empty."""
         self._entries.append(self._entry(len(self._entries), MISSING))
         self._lay()
         self._board.tell()
 
-    def _removed(self, index: int) -> None:
-        # The keys of the later ones move, so these are made again from their values.
-        values = [view.value([]) for view in self._entries]
-        values.pop(index)
-        self._entries = [self._entry(number, value) for number, value in enumerate(values)]
+    def remove(self, index: int) -> None:
+        """One entry less; the keys of the later ones move."""
+        self._entries.pop(index)
+        for number, view in enumerate(self._entries):
+            view.move((*self.key, number))
         self._lay()
         self._board.tell()
 
@@ -351,9 +392,9 @@ class ManyView(View):
         rows = []
         for index, view in enumerate(self._entries):
             remove = pn.widgets.Button(
-                name=f"Remove {label(self.field)} {index + 1}", stylesheets=[style.BUTTON], margin=0
+                label=f"Remove {label(self.field)} {index + 1}", stylesheets=[style.BUTTON], margin=0
             )
-            remove.on_click(lambda event, index=index: self._removed(index))
+            remove.on_click(lambda event, index=index: self.remove(index))
             rows.append(
                 pn.Column(view.panel, remove, stylesheets=[style.INNER], styles={**style.WIDE, "row-gap": ".4rem"},
                           sizing_mode="stretch_width")

@@ -15,10 +15,13 @@ LEFT_OUT = {("sweep",), ("zip",), ("problem", "python")}
 """Keys, and kinds of problem, that the form never offers: runs that are many, and code that a page must not start."""
 
 SHOWN = {
-    "activation", "bias", "description", "samples", "scale", "seed", "members", "time", "grad_norm", "accuracy", "solver",
-    "learning_rate", "steps", "momentum", "batch_size", "optimizer", "exponents", "mode", "laws", "reduction", "wall",
+    "activation", "bias", "description", "samples", "scale", "seed", "members", "time", "grad_norm", "accuracy",
+    "solver", "learning_rate", "steps", "momentum", "batch_size", "optimizer", "exponents", "mode", "laws",
+    "reduction", "wall",
 }  # fmt: skip
 """Optional keys that are seen at once; the others are folded away."""
+
+Base = tuple[str, str, bool, Any]
 
 _FILE_KEYS = {"file", "path"}
 
@@ -133,7 +136,7 @@ def form_tree(schema: Mapping[str, Any], *, files: bool = True) -> Part:
         >>> list(tree.field("problem").branches)
         ['empirical', 'population']
     """
-    root = _Reader(schema, files).field("", schema, True, ())
+    root = _Reader(schema, files).field("", {**schema, "description": ""}, True, ())
     assert isinstance(root, Part)
     return root
 
@@ -162,12 +165,12 @@ def fits(field: Field, value: Any) -> bool:
         case Choice():
             return any(same(value, one) for one in field.values)
         case Part():
-            return isinstance(value, Mapping) and all(
-                (value[one.name] if one.name in value else MISSING) == one.value
+            return isinstance(value, Mapping) and all(field.field(name) for name in value) and all(
+                value.get(one.name, MISSING) == one.value
                 if isinstance(one, Constant)
                 else one.name in value or not one.required
                 for one in field.fields
-            ) and all(field.field(name) for name in value)  # fmt: skip
+            )  # fmt: skip
         case Words() | Many():
             return isinstance(value, list)
         case Text():
@@ -194,7 +197,7 @@ class _Reader:
         """The field of a node; None if it is not offered."""
         node = self.resolved(node)
         text = " ".join(node.get("description", "").split())
-        base = (name, text[:1].upper() + text[1:], required, node.get("default", MISSING))
+        base: Base = (name, _sentence(text), required, node.get("default", MISSING))
         if at in LEFT_OUT or (self.names_file(name, node) and not self.files):
             return None
         if "const" in node:
@@ -224,7 +227,7 @@ class _Reader:
             for one in texts
         )
 
-    def part(self, base: tuple, node: Mapping[str, Any], at: tuple[str, ...]) -> Field | None:
+    def part(self, base: Base, node: Mapping[str, Any], at: tuple[str, ...]) -> Field | None:
         """A mapping; None if something that it needs is not offered."""
         fields = []
         for name, inner in node["properties"].items():
@@ -238,7 +241,7 @@ class _Reader:
                 fields.append(field)
         return Part(*base, tuple(fields))
 
-    def kinds(self, base: tuple, node: Mapping[str, Any], at: tuple[str, ...]) -> Field:
+    def kinds(self, base: Base, node: Mapping[str, Any], at: tuple[str, ...]) -> Field:
         order = {reference: kind for kind, reference in node["discriminator"]["mapping"].items()}
         branches = {}
         for one in node["oneOf"]:
@@ -248,7 +251,7 @@ class _Reader:
                 branches[kind] = field
         return Fork(*base, branches, "")
 
-    def union(self, base: tuple, node: Mapping[str, Any], at: tuple[str, ...]) -> Field | None:
+    def union(self, base: Base, node: Mapping[str, Any], at: tuple[str, ...]) -> Field | None:
         members = [self.resolved(one) for one in node["anyOf"]]
         finite = [self.finite(one) for one in members]
         if all(values is not None for values in finite):
@@ -287,7 +290,7 @@ class _Reader:
             return node["required"][0] if several and node.get("required") else "given"
         return "own names" if isinstance(field, Line) and field.mapping else "list"
 
-    def array(self, base: tuple, node: Mapping[str, Any], at: tuple[str, ...]) -> Field:
+    def array(self, base: Base, node: Mapping[str, Any], at: tuple[str, ...]) -> Field:
         item = self.resolved(node.get("items", {}))
         depth, inner = 1, item
         while inner.get("type") == "array":
@@ -333,6 +336,11 @@ class _Reader:
             "object": "{name: value, …}",
         }
         return plain.get(kind or "", "value")
+
+
+def _sentence(text: str) -> str:
+    """A text with a capital first letter, unless it is a formula's."""
+    return text[:1].upper() + text[1:] if text[:1].isascii() else text
 
 
 def openly(field: Field) -> bool:

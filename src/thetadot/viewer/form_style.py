@@ -2,36 +2,54 @@
 
 WIDGET = """
 :host { font: inherit; color: var(--text, #1a1f24); min-width: 0; margin: 0; }
-.bk-input-group label, .bk-input-group .bk-label, label { color: var(--text, #1a1f24); font-size: .875rem; font-weight: 600; }
+.bk-input-group label, .bk-input-group .bk-label, label { color: var(--text, #1a1f24); font-size: .875rem;
+  font-weight: 600; }
 .bk-input, input.bk-input, select.bk-input, textarea.bk-input {
   font: inherit; font-size: .95rem; color: var(--text, #1a1f24); background-color: var(--card, #fff);
-  border: 1px solid var(--field-line, #7b858f); border-radius: 6px; min-height: 2.3rem; width: 100%; box-sizing: border-box;
+  border: 1px solid var(--field-line, #7b858f); border-radius: 6px; min-height: 2.3rem; width: 100%;
+  box-sizing: border-box;
 }
 textarea.bk-input { min-height: 4.2rem; }
 .bk-input::placeholder { color: var(--quiet, #57606a); opacity: 1; }
-.bk-input:focus, .bk-input:focus-visible { outline: 2px solid var(--accent, #0072b2); outline-offset: 1px; border-color: var(--accent, #0072b2); }
+.bk-input:focus, .bk-input:focus-visible { outline: 2px solid var(--accent, #0072b2); outline-offset: 1px;
+  border-color: var(--accent, #0072b2); }
+select.bk-input:not([multiple]) {
+  padding-right: 1.9rem; background-repeat: no-repeat; background-size: 5px 5px;
+  background-image: linear-gradient(45deg, transparent 50%, currentColor 50%),
+    linear-gradient(135deg, currentColor 50%, transparent 50%);
+  background-position: calc(100% - 16px) 50%, calc(100% - 11px) 50%;
+}
 select.bk-input option { background: var(--card, #fff); color: var(--text, #1a1f24); }
 :host(.wrong) .bk-input { border: 2px solid var(--bad, #9b1c1c); }
 :host(.wrong) label { color: var(--bad, #9b1c1c); }
 input[type=checkbox] { width: 1.15rem; height: 1.15rem; accent-color: var(--accent, #0072b2); margin: 0 .5rem 0 0; }
 input[type=checkbox]:focus-visible { outline: 2px solid var(--accent, #0072b2); outline-offset: 2px; }
+input[type=checkbox] ~ * { font-size: .9rem; font-weight: 600; }
 .bk-input-group:has(input[type=checkbox]) { padding: 0; min-height: 1.6rem; }
 """
 """Of inputs, selects and boxes to tick."""
 
 BUTTON = """
 :host { margin: 0; }
-.bk-btn, .bk-btn-group > .bk-btn {
-  font: inherit; font-size: .9rem; color: var(--text, #1a1f24); background: none; border: 1px solid var(--field-line, #7b858f);
-  border-radius: 1.2rem; padding: .3rem .95rem; min-height: 2.1rem; text-align: left; white-space: normal; line-height: 1.3;
+:host .bk-btn.bk-btn-default {
+  font: inherit; font-size: .9rem; color: var(--text, #1a1f24) !important; background: none !important;
+  border: 1px solid var(--field-line, #7b858f) !important; border-radius: 1.2rem; box-shadow: none !important;
+  padding: .3rem .95rem; min-height: 2.1rem; text-align: left; white-space: normal; line-height: 1.3;
 }
-.bk-btn:hover:not([disabled]) { background: var(--page, #f4f6f8); }
-.bk-btn:focus-visible { outline: 2px solid var(--accent, #0072b2); outline-offset: 2px; }
-.bk-btn[disabled] { opacity: .55; }
-:host(.main) .bk-btn { background: var(--accent, #0072b2); border-color: transparent; color: var(--card, #fff); font-weight: 650; }
-:host(.stop) .bk-btn { color: var(--bad, #9b1c1c); border-color: var(--bad, #9b1c1c); }
-:host(.fold) .bk-btn { border: 0; padding: .3rem .1rem; color: var(--accent, #0072b2); background: none; }
-:host(.fold) .bk-btn:hover { text-decoration: underline; }
+:host .bk-btn.bk-btn-default:hover:not([disabled]) { background: var(--page, #f4f6f8) !important; }
+:host .bk-btn.bk-btn-default:focus-visible { outline: 2px solid var(--accent, #0072b2); outline-offset: 2px; }
+:host .bk-btn.bk-btn-default[disabled] { opacity: .55; }
+:host(.main) .bk-btn.bk-btn-default, :host(.main) .bk-btn.bk-btn-default:hover:not([disabled]) {
+  background: var(--accent, #0072b2) !important; border-color: transparent !important;
+  color: var(--card, #fff) !important; font-weight: 650;
+}
+:host(.stop) .bk-btn.bk-btn-default {
+  color: var(--bad, #9b1c1c) !important; border-color: var(--bad, #9b1c1c) !important;
+}
+:host(.fold) .bk-btn.bk-btn-default {
+  border: 0 !important; padding: .3rem .1rem; color: var(--accent, #0072b2) !important;
+}
+:host(.fold) .bk-btn.bk-btn-default:hover { text-decoration: underline; background: none !important; }
 """
 """Of buttons: the `main` one, those that `stop`, those that `fold`."""
 
@@ -42,24 +60,31 @@ p { margin: .2rem 0; overflow-wrap: anywhere; }
 .help { color: var(--quiet, #57606a); font-size: .82rem; line-height: 1.35; margin: .15rem 0 0; }
 .wrong { color: var(--bad, #9b1c1c); background: var(--bad-paper, #fde9e8); border-radius: 5px; padding: .25rem .5rem;
   font-size: .85rem; line-height: 1.4; margin: .25rem 0 0; overflow-wrap: anywhere; }
-.good { color: var(--good, #00604c); background: var(--good-paper, #e2f4ee); border-radius: 5px; padding: .3rem .6rem; margin: .25rem 0; }
-.wait { color: var(--fair, #6f4a00); background: var(--fair-paper, #fcf0d9); border-radius: 5px; padding: .3rem .6rem; margin: .25rem 0; }
+.good { color: var(--good, #00604c); background: var(--good-paper, #e2f4ee); border-radius: 5px;
+  padding: .3rem .6rem; margin: .25rem 0; }
+.wait { color: var(--fair, #6f4a00); background: var(--fair-paper, #fcf0d9); border-radius: 5px;
+  padding: .3rem .6rem; margin: .25rem 0; }
 ul { margin: .3rem 0; padding-left: 1.1rem; } li { overflow-wrap: anywhere; }
-code { font: .85em/1.4 ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }
-pre { background: var(--page, #f4f6f8); border: 1px solid var(--line, #d5dae0); border-radius: 8px; padding: .7rem .85rem; margin: .4rem 0;
-  font: .8rem/1.5 ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; white-space: pre-wrap; overflow-wrap: anywhere; }
+code { font: .85em/1.4 ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace;
+  overflow-wrap: anywhere; }
+pre { background: var(--page, #f4f6f8); border: 1px solid var(--line, #d5dae0); border-radius: 8px;
+  padding: .7rem .85rem; margin: .4rem 0;
+  font: .8rem/1.5 ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; white-space: pre-wrap;
+  overflow-wrap: anywhere; }
 """
 """Of texts and messages."""
 
 CARD = """
-:host { background: var(--card, #fff); border: 1px solid var(--line, #d5dae0); border-radius: 10px; padding: 1rem 1.1rem; margin: 0 0 1rem;
+:host { background: var(--card, #fff); border: 1px solid var(--line, #d5dae0); border-radius: 10px;
+  padding: 1rem 1.1rem; margin: 0 0 1rem;
   box-sizing: border-box; min-width: 0; overflow: visible; }
 @media (max-width: 34rem) { :host { padding: .8rem .75rem; } }
 """
 """Of a section."""
 
 INNER = """
-:host { border-left: 3px solid var(--line, #d5dae0); padding: .1rem 0 .3rem .8rem; margin: .1rem 0 0; box-sizing: border-box; min-width: 0;
+:host { border-left: 3px solid var(--line, #d5dae0); padding: .1rem 0 .3rem .8rem; margin: .1rem 0 0;
+  box-sizing: border-box; min-width: 0;
   overflow: visible; }
 """
 """Of a part inside a section."""
@@ -67,8 +92,23 @@ INNER = """
 PLAIN = ":host { margin: 0; min-width: 0; box-sizing: border-box; overflow: visible; }"
 """Of what only holds others."""
 
-SHORT = {"flex": "1 1 14rem", "min-width": "min(14rem, 100%)", "max-width": "100%"}
-"""Place of a field that may share its line."""
-WIDE = {"flex": "1 1 100%", "min-width": "0", "max-width": "100%"}
-"""Place of a field that has a line of its own."""
-GAP = "0.9rem 1.1rem"
+GRID = """
+:host { display: grid !important; grid-template-columns: repeat(auto-fill, minmax(min(14rem, 100%), 1fr));
+  gap: .9rem 1.1rem; margin: 0;
+  min-width: 0; box-sizing: border-box; overflow: visible; align-items: start; }
+"""
+"""Of the fields of a mapping: side by side where there is room."""
+LINE = """
+:host { display: flex !important; flex-flow: row wrap; gap: .45rem 1.1rem; margin: 0; min-width: 0;
+  align-items: center; }
+"""
+"""Of what stands in a line, or more where there is no room."""
+PAGE = """
+:host { display: grid !important; grid-template-columns: minmax(0, 3fr) minmax(18rem, 1.35fr); gap: 0 1rem;
+  align-items: start; margin: 0;
+  min-width: 0; overflow: visible; }
+@media (max-width: 60rem) { :host { grid-template-columns: minmax(0, 1fr); } }
+"""
+"""Of the page: form and file side by side where there is room."""
+WIDE = {"grid-column": "1 / -1", "min-width": "0"}
+"""Of a field that has a line of its own."""

@@ -44,7 +44,7 @@ def study_text(data: Mapping[str, Any]) -> str:
         <BLANKLINE>
     """
     return yaml.dump(
-        dict(data), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100, default_flow_style=None
+        dict(data), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=60, default_flow_style=None
     )
 
 

@@ -56,9 +56,9 @@ def checked(data: Mapping[str, Any], *, files: bool = True) -> tuple[Study | Non
         >>> checked(data)[0].name
         'quickstart'
         >>> data["problem"]["network"]["widths"] = [63, 32, 10]
-        >>> checked(data)
-        (None, [(('problem', 'network', 'widths', 0), 'given 63, but problem.data (digits) has 64 inputs: make \\
-problem.network.widths agree (64)')])
+        >>> study, ((key, message),) = checked(data)
+        >>> study, key, message.partition(":")[0]
+        (None, ('problem', 'network', 'widths', 0), 'given 63, but problem.data (digits) has 64 inputs')
     """
     found = problems_of(data)
     if found:
@@ -110,13 +110,14 @@ class Started:
     Attributes:
         directory: the run directory.
         began: when, by `time.monotonic`.
+        stopping: whether it was asked to stop.
     """
 
     directory: Path
     began: float
     _process: subprocess.Popen
     _file: Path
-    _stopping: bool = False
+    stopping: bool = False
     _told: str = ""
     _reaped: threading.Event = dataclasses.field(default_factory=threading.Event)
 
@@ -146,7 +147,7 @@ class Started:
         # 4 without a word: a lens failed, and the run's own page says so.
         if self.alive or code in (0, 1, 3) or (code == 4 and not self._told):
             return None
-        if self._stopping:
+        if self.stopping:
             return (), "stopped before it began: nothing was written"
         found = re.fullmatch(rf"{re.escape(str(self._file))}(?::\d+)?: (?:([\w.-]+): )?(.*)", self._told)
         if found is None:
@@ -156,7 +157,7 @@ class Started:
 
     def stop(self) -> None:
         """Ask the run to commit and stop; asked twice, it stops at once."""
-        self._stopping = True
+        self.stopping = True
         # SIGTERM and SIGINT mean the same to a run. A viewer in a shell's background hands SIGINT down as ignored.
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGTERM)
@@ -209,15 +210,22 @@ def _launch(study: Study, place: Path) -> Started:
     room = Path(tempfile.mkdtemp(prefix="thetadot-"))
     file = room / "study.yaml"
     file.write_text(study.to_yaml(), encoding="utf-8")
-    # -P: a file in the working directory must not stand for a module.
-    command = [sys.executable, "-P", "-m", "thetadot.cli", "run", str(file), "-o", str(place), "--quiet"]
     with file.with_name("stderr.txt").open("wb") as told:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=told, start_new_session=True
+            _command(file, place),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=told,
+            start_new_session=True,
         )
     child = Started(place, time.monotonic(), process, file)
     threading.Thread(target=child._reap, daemon=True).start()
     return child
+
+
+def _command(file: Path, place: Path) -> list[str]:
+    # -P: a file in the working directory must not stand for a module.
+    return [sys.executable, "-P", "-m", "thetadot.cli", "run", str(file), "-o", str(place), "--quiet"]
 
 
 def started_below(root: Path) -> list[Started]:
