@@ -3,18 +3,16 @@
 import itertools
 import os
 import re
-import shutil
 import subprocess
 
 import numpy as np
 import pytest
 
+from tests.needs import CHROMIUM_FLAGS
 from tests.report.runs import StandIn, descent, flow
 from thetadot.dynamics.palette import DARK, EVENT, GRID, INK, MUTED, PAPER, RULES
 from thetadot.report import write_report
 from thetadot.report.theme import PAGE, variables
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 def linear(colour):
@@ -101,13 +99,11 @@ def test_the_colours_of_the_rules_are_told_apart_by_every_kind_of_sight(sight, d
         assert np.linalg.norm(a - b) > 15, (one, other)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
-def test_a_browser_draws_every_figure_without_an_error(tmp_path):
+def test_a_browser_draws_every_figure_without_an_error(chromium, tmp_path):
     run = StandIn(tmp_path, [flow(0), flow(1)], [[descent(0.5, 120, 0), descent(0.5, 120, 1)]])
     file = write_report(run, tmp_path / "report.html")
     command = [
-        str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync",
-        "--disable-background-networking", "--disable-component-update", "--enable-logging=stderr", "--v=0",
+        chromium, "--headless", *CHROMIUM_FLAGS, "--enable-logging=stderr", "--v=0",
         f"--user-data-dir={tmp_path / 'profile'}", "--window-size=390,900", "--virtual-time-budget=20000",
         "--dump-dom", file.as_uri(),
     ]  # fmt: skip
