@@ -9,11 +9,15 @@ A page is a session. Its blocks run from top to bottom in one namespace and one 
     ```console run              its `$ ...` lines are run as commands
     ```console run keep="FILE"  the same; FILE is then part of the site, under its own path
     ```console                  is only shown
+
+A page that needs what is not always installed says so in its first line, `<!-- needs: torch -->`. Where that is absent
+nothing of the page is run.
 """
 
 import ast
 import contextlib
 import dataclasses
+import importlib.util
 import io
 import re
 import shlex
@@ -25,6 +29,7 @@ _FENCE = re.compile(
     r"^(?P<indent>[ ]*)```(?P<language>\w+)(?P<info>[^\n`]*)\n(?P<text>.*?)^(?P=indent)```[ ]*$",
     re.MULTILINE | re.DOTALL,
 )
+_NEEDS = re.compile(r"\A<!-- needs: ([\w, ]+) -->$", re.MULTILINE)
 _OPTION = re.compile(r'(\w+)="([^"]*)"')
 
 
@@ -72,6 +77,17 @@ def blocks_of(markdown: str) -> list[Block]:
             )
         )
     return found
+
+
+def needs_of(markdown: str) -> list[str]:
+    """The optional packages that a page needs, by the names under which they are imported."""
+    found = _NEEDS.match(markdown)
+    return [name.strip() for name in found[1].split(",")] if found else []
+
+
+def missing_for(markdown: str) -> list[str]:
+    """Those of them that are not installed here."""
+    return [name for name in needs_of(markdown) if importlib.util.find_spec(name) is None]
 
 
 def commands_of(block: Block) -> list[list[str]]:

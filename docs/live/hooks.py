@@ -3,19 +3,22 @@ site loads nothing from outside."""
 
 import importlib
 import inspect
+import logging
 import re
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
-from blocks import blocks_of
+from blocks import blocks_of, missing_for
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File
 from session import shown_on
 
 import thetadot
 
-_shown = {}
+_NAMES = {"torch": "PyTorch"}
+_log = logging.getLogger("mkdocs.hooks.live")
+_shown, _missing = {}, {}
 
 
 def on_files(files, config):
@@ -23,6 +26,13 @@ def on_files(files, config):
     for file in list(files.documentation_pages()):
         if not any(block.run for block in blocks_of(file.content_string)):
             continue
+        missing = [_NAMES.get(name, name) for name in missing_for(file.content_string)]
+        if missing:
+            # Told, and no warning of MkDocs: with --strict a warning is an error, and this page is optional.
+            _log.info(
+                "WARNING: nothing of %s is run: this build has no %s", file.src_uri, " and no ".join(missing)
+            )
+            _missing[file.src_uri] = missing
         try:
             _shown[file.src_uri] = shown_on(Path(file.abs_src_path), file.content_string)
         except RuntimeError as error:
@@ -51,6 +61,9 @@ def on_page_markdown(markdown, page, config, files):
         pieces.append(source)
         position = block.end
         below = []
+        if block.run and page.file.src_uri in _missing:
+            absent = _missing[page.file.src_uri]
+            below += ["", f"*This build of the site had no {absent}: what the block shows is left out.*"]
         if block.options.get("show") == "markdown":
             below += ["", *shown.printed.splitlines()]
         elif shown.printed.strip():
