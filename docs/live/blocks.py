@@ -104,18 +104,21 @@ def run_page(markdown: str, name: str) -> list[Shown]:
         name: its file, so that a traceback names page and line.
     """
     namespace = {"__name__": "__main__"}
-    shown = []
-    for block in blocks_of(markdown):
-        if "title" in block.options:
-            Path(block.options["title"]).write_text(block.text)
-            shown.append(Shown())
-        elif block.run and block.language == "python":
-            shown.append(_run_python(block, namespace, name))
-        elif block.run:
-            shown.append(_run_commands(block, name))
-        else:
-            shown.append(Shown())
-    return shown
+    here = str(Path.cwd())
+    sys.path.insert(0, here)  # files that the page writes can be imported, as where a reader works
+    try:
+        return [_run(block, namespace, name) for block in blocks_of(markdown)]
+    finally:
+        sys.path.remove(here)
+
+
+def _run(block: Block, namespace: dict, name: str) -> Shown:
+    if "title" in block.options:
+        Path(block.options["title"]).write_text(block.text)
+        return Shown()
+    if block.run and block.language == "python":
+        return _run_python(block, namespace, name)
+    return _run_commands(block, name) if block.run else Shown()
 
 
 def _run_python(block: Block, namespace: dict, name: str) -> Shown:
