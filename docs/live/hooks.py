@@ -4,6 +4,7 @@ site loads nothing from outside."""
 import importlib
 import inspect
 import logging
+import os
 import re
 import sys
 from html.parser import HTMLParser
@@ -26,13 +27,19 @@ def on_files(files, config):
     for file in list(files.documentation_pages()):
         if not any(block.run for block in blocks_of(file.content_string)):
             continue
-        missing = [_NAMES.get(name, name) for name in missing_for(file.content_string)]
-        if missing:
-            # Told, and no warning of MkDocs: with --strict a warning is an error, and this page is optional.
-            _log.info(
-                "WARNING: nothing of %s is run: this build has no %s", file.src_uri, " and no ".join(missing)
-            )
-            _missing[file.src_uri] = missing
+        if missing := missing_for(file.content_string):
+            absent = " and no ".join(_NAMES.get(name, name) for name in missing)
+            if set(missing) & set(os.environ.get("THETADOT_REQUIRE", "").split(",")):
+                raise PluginError(
+                    f"{file.src_uri} cannot be run: THETADOT_REQUIRE is set, and there is no {absent}"
+                )
+            # Told, but no warning of MkDocs: with --strict that would be an error, and the page may go without.
+            _log.info("WARNING: nothing of %s is run: there is no %s here", file.src_uri, absent)
+            _missing[file.src_uri] = f"This build of the site had no {absent}"
+            for block in blocks_of(file.content_string):  # what the page links to
+                if "keep" in block.options:
+                    content = f"<!doctype html><title>Left out</title><p>{_missing[file.src_uri]}.</p>"
+                    files.append(File.generated(config, block.options["keep"], content=content))
         try:
             _shown[file.src_uri] = shown_on(Path(file.abs_src_path), file.content_string)
         except RuntimeError as error:
@@ -62,8 +69,7 @@ def on_page_markdown(markdown, page, config, files):
         position = block.end
         below = []
         if block.run and page.file.src_uri in _missing:
-            absent = _missing[page.file.src_uri]
-            below += ["", f"*This build of the site had no {absent}: what the block shows is left out.*"]
+            below += ["", f"*{_missing[page.file.src_uri]}: what the block shows is left out.*"]
         if block.options.get("show") == "markdown":
             below += ["", *shown.printed.splitlines()]
         elif shown.printed.strip():
