@@ -402,3 +402,18 @@ def test_an_imported_problem_runs_where_there_is_no_pytorch(tmp_path):
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert float.fromhex(found.strip()) == pytest.approx(float(problem.loss(theta)), rel=1e-13)
+
+
+def test_lenses_take_an_imported_chain_for_the_mlp_that_it_is():
+    from thetadot import conservation, saddles
+    from thetadot.dynamics.chatter import kinked
+
+    torch.manual_seed(7)
+    module, x = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), torch.randn(9, 4)
+    problem = td.from_torch(module, "cross_entropy", x, torch.arange(9) % 2)
+    twin = td.EmpiricalRisk(td.mlp([4, 3, 2], "relu"), "cross_entropy", x.double().numpy(), np.arange(9) % 2)
+    assert str(conservation.count_laws(problem)) == str(conservation.count_laws(twin))
+    assert str(saddles.homogeneity(problem)) == str(saddles.homogeneity(twin))
+    assert kinked(problem)
+    smooth = nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2))
+    assert not kinked(td.from_torch(smooth, "cross_entropy", x, torch.arange(9) % 2))

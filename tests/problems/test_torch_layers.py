@@ -180,3 +180,29 @@ def test_what_is_normalised_added_or_shared_is_no_neuron():
     assert [(n.layer, n.index, names[n.bias[0]]) for n in problem.layout.neurons] == [
         (1, 0, "inner.bias[0]"), (1, 1, "inner.bias[1]"), (1, 2, "inner.bias[2]")
     ]  # fmt: skip
+
+
+def test_cross_entropy_conserves_sums_over_the_outputs_of_an_imported_readout():
+    from thetadot import conservation
+
+    torch.manual_seed(8)
+    module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.SiLU(), nn.Flatten(), nn.LayerNorm(8), nn.Linear(8, 3))
+    problem = td.from_torch(module, "cross_entropy", torch.randn(6, 1, 4, 4), torch.arange(6) % 3)
+    laws = conservation.outer_laws(problem)
+    assert (len(laws), laws.names[0]) == (9, "sum of weights from input of 4.0")
+    path = td.descend(problem, problem.init(KEY), td.GradientDescent(0.3), 30, progress=False)
+    sums = path.thetas[:, problem.layout.indices("4.weight")].sum(axis=1)
+    assert np.ptp(sums, axis=0).max() < 1e-13
+    assert np.ptp(path.thetas, axis=0).max() > 0.1
+
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(4, 4)
+
+        def forward(self, x):
+            return self.layer(torch.tanh(self.layer(x)))
+
+    tied = td.from_torch(Tied(), "cross_entropy", torch.randn(6, 4), torch.arange(6) % 4)
+    assert tied.network.readout is None
+    assert len(conservation.outer_laws(tied)) == 0

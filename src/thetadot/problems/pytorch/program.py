@@ -107,6 +107,20 @@ class TorchNetwork(eqx.Module):
         return existing(self.chain).preactivations
 
     @property
+    def readout(self) -> str | None:
+        """Name of the dense layer whose results are the outputs, if its weights do nothing else; None otherwise."""
+        last = self.steps[self.output.number - 1] if self.output.number else None
+        if last is None or last.operation != "linear":
+            return None
+        uses = [one.name for step in self.steps for one in step.arguments if isinstance(one, Stored)]
+        weight, bias = last.arguments[1:]
+        given = [one for one in (weight, bias) if one is not None]
+        if any(not isinstance(one, Stored) or uses.count(one.name) > 1 for one in given):
+            return None
+        name, _, role = weight.name.rpartition(".")
+        return name if role == "weight" and weight.name in dict(self.shapes) else None
+
+    @property
     def time_scale(self) -> float:
         """1.0."""
         return 1.0
