@@ -9,11 +9,15 @@ A page is a session. Its blocks run from top to bottom in one namespace and one 
     ```console run              its `$ ...` lines are run as commands
     ```console run keep="FILE"  the same; FILE is then part of the site, under its own path
     ```console                  is only shown
+
+A page that needs what is not always installed says so in its first line, `<!-- needs: torch -->`. Where that is absent
+nothing of the page is run.
 """
 
 import ast
 import contextlib
 import dataclasses
+import importlib.util
 import io
 import re
 import shlex
@@ -25,6 +29,7 @@ _FENCE = re.compile(
     r"^(?P<indent>[ ]*)```(?P<language>\w+)(?P<info>[^\n`]*)\n(?P<text>.*?)^(?P=indent)```[ ]*$",
     re.MULTILINE | re.DOTALL,
 )
+_NEEDS = re.compile(r"\A<!-- needs: ([\w, ]+) -->$", re.MULTILINE)
 _OPTION = re.compile(r'(\w+)="([^"]*)"')
 
 
@@ -74,6 +79,17 @@ def blocks_of(markdown: str) -> list[Block]:
     return found
 
 
+def needs_of(markdown: str) -> list[str]:
+    """The optional packages that a page needs, by the names under which they are imported."""
+    found = _NEEDS.match(markdown)
+    return [name.strip() for name in found[1].split(",")] if found else []
+
+
+def missing_for(markdown: str) -> list[str]:
+    """Those of them that are not installed here."""
+    return [name for name in needs_of(markdown) if importlib.util.find_spec(name) is None]
+
+
 def commands_of(block: Block) -> list[list[str]]:
     """The commands of a console block: its lines that start with `$ `, comments removed."""
     lines = block.text.replace("\\\n", " ").splitlines()
@@ -88,18 +104,21 @@ def run_page(markdown: str, name: str) -> list[Shown]:
         name: its file, so that a traceback names page and line.
     """
     namespace = {"__name__": "__main__"}
-    shown = []
-    for block in blocks_of(markdown):
-        if "title" in block.options:
-            Path(block.options["title"]).write_text(block.text)
-            shown.append(Shown())
-        elif block.run and block.language == "python":
-            shown.append(_run_python(block, namespace, name))
-        elif block.run:
-            shown.append(_run_commands(block, name))
-        else:
-            shown.append(Shown())
-    return shown
+    here = str(Path.cwd())
+    sys.path.insert(0, here)  # files that the page writes can be imported, as where a reader works
+    try:
+        return [_run(block, namespace, name) for block in blocks_of(markdown)]
+    finally:
+        sys.path.remove(here)
+
+
+def _run(block: Block, namespace: dict, name: str) -> Shown:
+    if "title" in block.options:
+        Path(block.options["title"]).write_text(block.text)
+        return Shown()
+    if block.run and block.language == "python":
+        return _run_python(block, namespace, name)
+    return _run_commands(block, name) if block.run else Shown()
 
 
 def _run_python(block: Block, namespace: dict, name: str) -> Shown:

@@ -3,19 +3,23 @@ site loads nothing from outside."""
 
 import importlib
 import inspect
+import logging
+import os
 import re
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
-from blocks import blocks_of
+from blocks import blocks_of, missing_for
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File
 from session import shown_on
 
 import thetadot
 
-_shown = {}
+_NAMES = {"torch": "PyTorch"}
+_log = logging.getLogger("mkdocs.hooks.live")
+_shown, _missing = {}, {}
 
 
 def on_files(files, config):
@@ -23,6 +27,19 @@ def on_files(files, config):
     for file in list(files.documentation_pages()):
         if not any(block.run for block in blocks_of(file.content_string)):
             continue
+        if missing := missing_for(file.content_string):
+            absent = " and no ".join(_NAMES.get(name, name) for name in missing)
+            if set(missing) & set(os.environ.get("THETADOT_REQUIRE", "").split(",")):
+                raise PluginError(
+                    f"{file.src_uri} cannot be run: THETADOT_REQUIRE is set, and there is no {absent}"
+                )
+            # Told, but no warning of MkDocs: with --strict that would be an error, and the page may go without.
+            _log.info("WARNING: nothing of %s is run: there is no %s here", file.src_uri, absent)
+            _missing[file.src_uri] = f"This build of the site had no {absent}"
+            for block in blocks_of(file.content_string):  # what the page links to
+                if "keep" in block.options:
+                    content = f"<!doctype html><title>Left out</title><p>{_missing[file.src_uri]}.</p>"
+                    files.append(File.generated(config, block.options["keep"], content=content))
         try:
             _shown[file.src_uri] = shown_on(Path(file.abs_src_path), file.content_string)
         except RuntimeError as error:
@@ -51,6 +68,8 @@ def on_page_markdown(markdown, page, config, files):
         pieces.append(source)
         position = block.end
         below = []
+        if block.run and page.file.src_uri in _missing:
+            below += ["", f"*{_missing[page.file.src_uri]}: what the block shows is left out.*"]
         if block.options.get("show") == "markdown":
             below += ["", *shown.printed.splitlines()]
         elif shown.printed.strip():

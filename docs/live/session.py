@@ -5,6 +5,8 @@ python docs/live/session.py PAGE.md OUT.json
 
 import base64
 import hashlib
+import importlib.metadata
+import importlib.util
 import json
 import os
 import subprocess
@@ -12,15 +14,22 @@ import sys
 import tempfile
 from pathlib import Path
 
-from blocks import Shown, blocks_of, run_page
+from blocks import Shown, blocks_of, missing_for, needs_of, run_page
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = ROOT / ".cache" / "docs"
+_DIGITS = 16  # of a fingerprint
 
 
 def shown_on(page: Path, markdown: str) -> list[Shown]:
-    """What the blocks of a page show, from the cache if neither the page's blocks nor the program changed."""
-    kept = KEPT / f"{page.stem}-{_fingerprint(markdown)}.json"
+    """What the blocks of a page show, from the cache if neither the page's blocks nor the program changed.
+
+    Nothing is run, and nothing shown, if the page needs what is not installed.
+    """
+    if missing_for(markdown):
+        return [Shown() for _ in blocks_of(markdown)]
+    stem = kept_name(page)
+    kept = KEPT / f"{stem}-{_fingerprint(markdown)}.json"
     if not kept.exists():
         KEPT.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory() as directory:
@@ -34,7 +43,7 @@ def shown_on(page: Path, markdown: str) -> list[Shown]:
             )
         if done.returncode != 0:
             raise RuntimeError(f"an example of {page.name} failed:\n{done.stderr}")
-        for old in KEPT.glob(f"{page.stem}-*.json"):
+        for old in KEPT.glob(f"{stem}-{'?' * _DIGITS}.json"):
             if old != kept:
                 old.unlink()
     return [
@@ -45,6 +54,11 @@ def shown_on(page: Path, markdown: str) -> list[Shown]:
         )
         for entry in json.loads(kept.read_text())
     ]
+
+
+def kept_name(page: Path) -> str:
+    """A page's name in the cache: its path below the root, since pages of two folders may share a name."""
+    return page.resolve().relative_to(ROOT).with_suffix("").as_posix().replace("/", "--")
 
 
 def _environment() -> dict[str, str]:
@@ -59,13 +73,21 @@ def _environment() -> dict[str, str]:
 
 def _fingerprint(markdown: str) -> str:
     digest = hashlib.sha256()
+    for name in needs_of(markdown):
+        digest.update(f"{name} {_version(name)}\n".encode())
     for block in blocks_of(markdown):
         digest.update(f"{block.language} {block.options} {block.run}\n{block.text}".encode())
     running = [Path(__file__), Path(__file__).with_name("blocks.py"), ROOT / "constraints.txt"]
     for file in sorted([*(ROOT / "src").rglob("*.*"), *running]):
         if file.suffix != ".pyc":
             digest.update(file.read_bytes())
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()[:_DIGITS]
+
+
+def _version(name: str) -> str:
+    if importlib.util.find_spec(name) is None:
+        return "absent"
+    return ", ".join(map(importlib.metadata.version, importlib.metadata.packages_distributions()[name]))
 
 
 def main(page: Path, out: Path) -> None:

@@ -1,5 +1,6 @@
 """The command line: what it prints, what it returns, and that it never shows a traceback for bad input."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -206,7 +207,11 @@ def test_doctor_finds_this_installation_sound(call):
     assert result.exit_code == 0, told
     assert told["float64"]["state"] == "ok"
     assert told["self-test"]["state"] == "ok"
-    assert "pip install 'thetadot[" in told["extra viewer"]["detail"] or told["extra viewer"]["state"] == "ok"
+    for extra, module in (("viewer", "panel"), ("torch", "torch")):
+        there = importlib.util.find_spec(module) is not None
+        words = f"{module} installed" if there else f"pip install 'thetadot[{extra}]'"
+        assert (told[f"extra {extra}"]["state"] == "ok") == there
+        assert told[f"extra {extra}"]["detail"].startswith(words)
 
 
 def test_every_command_has_help_with_an_example(call):

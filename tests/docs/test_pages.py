@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from docs.live.blocks import blocks_of, commands_of, run_page
+from docs.live.blocks import blocks_of, commands_of, missing_for, needs_of, run_page
+from tests.needs import needs_torch
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
@@ -48,6 +49,8 @@ def _help_status(command):
 @pytest.mark.parametrize("page", list(_pages(_runs, QUICK)))
 def test_every_example_of_the_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    for name in needs_of(page.read_text()):
+        {"torch": needs_torch}[name]()
     shown = run_page(page.read_text(), page.name)
     assert len(shown) == len(blocks_of(page.read_text()))
 
@@ -116,3 +119,55 @@ def test_a_failing_example_names_page_and_line(tmp_path, monkeypatch):
         run_page("text\n\n```python\nx = 1\nx / 0\n```\n", "page.md")
     innermost = failure.traceback[-1]
     assert (innermost.frame.code.raw.co_filename, innermost.lineno + 1) == ("page.md", 5)
+
+
+def test_a_page_says_in_its_first_line_what_it_needs():
+    assert needs_of("<!-- needs: torch, json -->\n# Title\n") == ["torch", "json"]
+    assert missing_for("<!-- needs: json, no_such_package -->\n") == ["no_such_package"]
+    assert needs_of("# Title\n<!-- needs: torch -->\n") == []
+
+
+@pytest.fixture
+def session(monkeypatch, tmp_path):
+    """The module that runs pages for the site, with a root of its own."""
+    monkeypatch.syspath_prepend(str(ROOT / "docs" / "live"))
+    import session
+
+    monkeypatch.setattr(session, "ROOT", tmp_path)
+    monkeypatch.setattr(session, "KEPT", tmp_path / "kept")
+    (tmp_path / "src").mkdir()
+    (tmp_path / "constraints.txt").write_text("")
+    return session
+
+
+def test_a_page_without_its_package_shows_nothing_and_is_run_once_the_package_is_there(
+    session, tmp_path, monkeypatch
+):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- needs: made_up -->\n```python\nimport made_up\nprint(made_up.WORD)\n```\n")
+    (absent,) = session.shown_on(page, page.read_text())
+    before = session._fingerprint(page.read_text())
+    assert (absent.printed, absent.figures) == ("", [])
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "made_up.py").write_text("WORD = 'here'\n")
+    (tmp_path / "more" / "made_up-2.1.dist-info").mkdir()
+    (tmp_path / "more" / "made_up-2.1.dist-info" / "METADATA").write_text("Name: made-up\nVersion: 2.1\n")
+    (tmp_path / "more" / "made_up-2.1.dist-info" / "top_level.txt").write_text("made_up\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "more"))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "more"))
+    (shown,) = session.shown_on(page, page.read_text())
+    assert shown.printed == "here\n"
+    assert session._fingerprint(page.read_text()) != before
+
+
+def test_pages_of_the_same_name_in_two_folders_keep_their_results_side_by_side(session, tmp_path):
+    for folder in ("lenses", "tutorials"):
+        (tmp_path / folder).mkdir()
+        page = tmp_path / folder / "x.md"
+        page.write_text(f"```python\nprint('{folder}')\n```\n")
+        assert session.shown_on(page, page.read_text())[0].printed == f"{folder}\n"
+    assert len(list((tmp_path / "kept").iterdir())) == 2
+    page.write_text("```python\nprint('anew')\n```\n")
+    session.shown_on(page, page.read_text())
+    kept = sorted(file.name.rpartition("-")[0] for file in (tmp_path / "kept").iterdir())
+    assert kept == ["lenses--x", "tutorials--x"]

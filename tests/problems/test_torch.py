@@ -146,9 +146,7 @@ def test_outputs_and_gradients_are_those_of_pytorch(name):
     loss.backward()
     value, gradient = problem.value_and_grad(theta)
     np.testing.assert_allclose(value, loss.item(), rtol=1e-12)
-    found = (
-        problem.layout.split(gradient) if problem.network.chain is None else problem.network.split(gradient)
-    )
+    found = problem.network.split(gradient)
     for key, parameter in double.named_parameters():
         if parameter.requires_grad:
             np.testing.assert_allclose(
@@ -172,7 +170,43 @@ def test_a_chain_of_dense_layers_is_the_mlp_that_it_is():
     assert problem.layout.shapes == twin.layout.shapes
     assert len(problem.layout.neurons) == 9
     np.testing.assert_allclose(problem.hessian(theta), twin.hessian(theta), rtol=1e-12, atol=1e-14)
-    assert td.from_torch(made("leaky chain")[0], td.squared, x, torch.randn(len(x), 3)).network.chain is None
+    assert problem.network.preactivations(theta, problem.x)[2].shape == (4, 5)
+    assert (
+        td.from_torch(made("leaky chain")[0], td.squared, x, torch.randn(len(x), 3)).network.activation.slope
+        == 0.2
+    )
+    mixed = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3))
+    network = td.from_torch(mixed, td.squared, x, torch.randn(len(x), 3)).network
+    assert network.chain is None
+    assert not hasattr(network, "preactivations")
+    assert not hasattr(network, "activation")
+
+
+class Pictures(nn.Module):
+    """A dense classifier of images as tutorials write it: flattened in forward, dropout, an argument with a default."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(12, 5), nn.Linear(5, 3)
+        self.act = nn.ReLU(inplace=True)
+
+    def forward(self, x, features=False):
+        hidden = self.act(self.fc1(x.view(x.size(0), -1)))
+        if features:
+            return hidden
+        return self.fc2(functional.dropout(hidden, 0.3, self.training))
+
+
+def test_a_dense_classifier_of_images_is_a_chain_on_flat_samples():
+    torch.manual_seed(2)
+    module, x = Pictures(), torch.randn(7, 1, 3, 4)
+    problem = td.from_torch(module, nn.functional.cross_entropy, x, torch.arange(7) % 3)
+    assert problem.network.chain.widths == (12, 5, 3)
+    assert problem.network.activation.name == "relu"
+    assert problem.x.shape == (7, 12)
+    np.testing.assert_allclose(
+        problem.predict(problem.init(KEY), problem.x), module.eval().double()(x.double()).detach(), rtol=1e-12
+    )
 
 
 @pytest.mark.parametrize("name", ["functional", "resnet"])
@@ -196,6 +230,55 @@ def test_state_dicts_go_both_ways(name):
         load_torch(problem, {key: torch.zeros(2, 2) for key in state})
     with pytest.raises(NetworkError, match="does not come from from_torch"):
         td.to_torch(td.EmpiricalRisk(td.mlp([6, 3]), td.squared, np.ones((5, 6)), np.zeros((5, 3))), theta)
+
+
+class Storing(nn.Module):
+    """Stored arrays of every kind: kept and not kept in the state_dict, shared, frozen, whole numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.norm = nn.Linear(6, 4), nn.BatchNorm1d(4)
+        self.register_buffer("kept", torch.linspace(0, 1, 4))
+        self.register_buffer("passing", torch.ones(4), persistent=False)
+        self.register_buffer("twin", self.kept)
+        self.still = nn.Parameter(torch.full((4,), 0.5), requires_grad=False)
+
+    def forward(self, x):
+        return self.norm(self.layer(x)) * self.kept + self.passing * self.still + self.twin
+
+
+def test_a_state_dict_has_the_names_that_the_module_wants_and_no_others():
+    torch.manual_seed(3)
+    module, x = Storing(), torch.randn(9, 6)
+    module(x)  # in training: the statistics of the normalisation move
+    problem = td.from_torch(module, td.squared, x, torch.zeros(9, 4))
+    state = td.to_torch(problem, problem.init(KEY))
+    assert state.keys() == module.state_dict().keys()
+    for name, value in module.state_dict().items():
+        np.testing.assert_array_equal(state[name], value, err_msg=name)
+    fresh = Storing().double().eval()
+    fresh.load_state_dict(state)  # strict: neither missing nor unexpected
+    np.testing.assert_allclose(
+        fresh(x.double()).detach(), module.double().eval()(x.double()).detach(), rtol=1e-12
+    )
+
+
+def test_a_checkpoint_with_other_statistics_is_not_taken_for_parameters_of_this_problem():
+    torch.manual_seed(4)
+    module, x = Storing(), torch.randn(9, 6)
+    problem = td.from_torch(module, td.squared, x, torch.zeros(9, 4))
+    np.testing.assert_array_equal(load_torch(problem, module.state_dict()), problem.init(KEY))
+    module(x)
+    with pytest.raises(NetworkError, match=r"norm\.running_mean in the state_dict is not what"):
+        load_torch(problem, module.state_dict())
+
+
+def test_a_gradient_that_is_zero_but_for_rounding_is_no_mismatch():
+    torch.manual_seed(5)
+    module = nn.Sequential(nn.Conv1d(2, 3, 3), nn.GroupNorm(3, 3), nn.Flatten(), nn.Linear(21, 2))
+    problem = td.from_torch(module, td.squared, torch.randn(6, 2, 9), torch.zeros(6, 2))
+    gradient = problem.layout.split(problem.value_and_grad(problem.init(KEY))[1])
+    assert np.abs(gradient["0.bias"]).max() < 1e-14 * np.abs(gradient["0.weight"]).max() * 100
 
 
 def test_a_flow_of_an_imported_classifier_is_certified():
@@ -229,13 +312,38 @@ def test_modules_that_are_not_known_are_refused_by_the_name_of_the_layer():
         def forward(self, x):
             return self.layer(x), x
 
+    class Scribbler(Branches):
+        def forward(self, x):
+            hidden = self.layer(x)
+            hidden.add_(1.0)
+            return hidden
+
+    class Scaled(Branches):
+        def forward(self, x):
+            return torch.add(self.layer(x), 1.0, alpha=2.0)
+
+    class Sums(Branches):
+        def forward(self, x):
+            return torch.cumsum(self.layer(x), 1)
+
     cases = {
         r"0 \(Embedding\) is not known": nn.Sequential(nn.Embedding(3, 2)),
         r"1 \(Bilinear|1 \(RNN\)": nn.Sequential(nn.Linear(6, 6), nn.RNN(6, 2)),
         "cannot be taken apart by torch.fx": Branches(),
         "must return one tensor": Pair(),
-        r"0 \(MaxPool1d\)": nn.Sequential(nn.MaxPool1d(2, ceil_mode=True)),
-        r"0 \(BatchNorm1d\)": nn.Sequential(nn.BatchNorm1d(6, track_running_stats=False), nn.Linear(6, 2)),
+        r"0 \(MaxPool1d\) with ceil_mode=True": nn.Sequential(nn.MaxPool1d(2, ceil_mode=True)),
+        r"0 \(Conv1d\) with padding_mode='circular'": nn.Sequential(
+            nn.Conv1d(1, 1, 3, padding_mode="circular")
+        ),
+        r"1 \(ParametrizedLinear\) with a parametrisation": nn.Sequential(
+            nn.Tanh(), nn.utils.parametrizations.weight_norm(nn.Linear(6, 2))
+        ),
+        r"add_ \(add_\) in place": Scribbler(),
+        r"add \(add\) cannot take what it is given": Scaled(),
+        r"operation cumsum \(cumsum\)": Sums(),
+        r"0 \(BatchNorm1d\) with track_running_stats=False": nn.Sequential(
+            nn.BatchNorm1d(6, track_running_stats=False), nn.Linear(6, 2)
+        ),
     }
     for message, module in cases.items():
         for parameter in module.parameters():
@@ -246,8 +354,19 @@ def test_modules_that_are_not_known_are_refused_by_the_name_of_the_layer():
             td.from_torch(module, td.squared, x, y)
     with pytest.raises(NetworkError, match="no trainable parameters"):
         td.from_torch(nn.Sequential(nn.Tanh()), td.squared, x, y)
-    with pytest.raises(NetworkError, match=r"MSELoss\(\) has no equal here"):
-        td.from_torch(nn.Linear(6, 2), nn.MSELoss(), x, y)
+    for loss, words in (
+        (nn.MSELoss(), r"MSELoss\(\)"),
+        (functional.mse_loss, "mse_loss"),
+        (nn.NLLLoss(), r"NLLLoss\(\)"),
+    ):
+        with pytest.raises(NetworkError, match=f"{words} has no equal here"):
+            td.from_torch(nn.Linear(6, 2), loss, x, y)
+    with pytest.raises(NetworkError, match="call it once on a batch"):
+        td.from_torch(nn.LazyLinear(2), td.squared, x, y)
+    with pytest.raises(ShapeError, match=r"Linear cannot take samples of shape \(6,\)"):
+        td.from_torch(nn.Linear(5, 2), td.squared, x, y)
+    with pytest.raises(ShapeError, match=r"expected a batch \(N, …\)"):
+        td.from_torch(nn.Linear(6, 2), td.squared, x[:, 0], y)
     with pytest.raises(PrecisionError, match="float32"):
         td.from_torch(nn.Linear(6, 2), td.squared, x.numpy(), y.numpy())
 
@@ -260,9 +379,10 @@ def test_an_import_that_disagrees_is_refused_by_the_name_of_the_layer(monkeypatc
     }[kind]
     monkeypatch.setitem(operations.OPERATIONS, "tanh", wrong)
     jax.clear_caches()  # compiled networks know the right one
-    module = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 2), nn.Tanh())
+    # ReLU writes over what the first layer gave: it must not be taken for the one that differs.
+    module = nn.Sequential(nn.Linear(6, 5), nn.ReLU(inplace=True), nn.Linear(5, 2), nn.Tanh())
     message = {
-        "value": r"layer 1 \(Tanh\) is the first that differs",
+        "value": r"layer 3 \(Tanh\) is the first that differs",
         "slope": r"gradient with respect to 0.weight differs",
     }
     with pytest.raises(ImportMismatchError, match=message[kind]):
@@ -282,3 +402,18 @@ def test_an_imported_problem_runs_where_there_is_no_pytorch(tmp_path):
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert float.fromhex(found.strip()) == pytest.approx(float(problem.loss(theta)), rel=1e-13)
+
+
+def test_lenses_take_an_imported_chain_for_the_mlp_that_it_is():
+    from thetadot import conservation, saddles
+    from thetadot.dynamics.chatter import kinked
+
+    torch.manual_seed(7)
+    module, x = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), torch.randn(9, 4)
+    problem = td.from_torch(module, "cross_entropy", x, torch.arange(9) % 2)
+    twin = td.EmpiricalRisk(td.mlp([4, 3, 2], "relu"), "cross_entropy", x.double().numpy(), np.arange(9) % 2)
+    assert str(conservation.count_laws(problem)) == str(conservation.count_laws(twin))
+    assert str(saddles.homogeneity(problem)) == str(saddles.homogeneity(twin))
+    assert kinked(problem)
+    smooth = nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2))
+    assert not kinked(td.from_torch(smooth, "cross_entropy", x, torch.arange(9) % 2))

@@ -73,7 +73,8 @@ def _last_layer(network: Any, chain: Any) -> tuple[str, str] | None:
         return f"layer{len(network.channels) + 1}", "pool" if network.pooling == "mean" else "pixel"
     if isinstance(network, Residual) and network.outputs is not None:
         return "readout", "stream"
-    return None
+    own = getattr(network, "readout", None)  # of an imported module
+    return None if own is None else (own, f"input of {own}")
 
 
 def output_lift(problem: Problem, loss: str = "own", seed: int = 0) -> FunctionLift:

@@ -74,7 +74,7 @@ class Activation:
         if self.function is not None:
             return self.function(z)
         if self.name == "leaky_relu":
-            return jnp.where(z >= 0, z, self.slope * z)
+            return jnp.where(z > 0, z, self.slope * z)  # at 0 as relu, and as PyTorch
         return FUNCTIONS[self.name](z)
 
     def with_derivatives(

@@ -95,6 +95,13 @@ class Chain:
         return gaussian_start(self.layout, key, scale)
 
 
+def existing(chain: Chain | None) -> Chain:
+    """The chain of an imported module; without one what rests on it is an attribute that the network does not have."""
+    if chain is None:
+        raise AttributeError("the module is no chain of dense layers")
+    return chain
+
+
 @jax.custom_jvp
 def _product(weight: Float[Array, "o i"], hidden: Float[Array, "i N"]) -> Float[Array, "o N"]:
     """weight @ hidden, whose reverse derivative reads a transposed copy of the weight.

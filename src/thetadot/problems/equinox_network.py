@@ -1,6 +1,7 @@
 """Equinox modules as networks: every inexact array leaf is a parameter, in tree order; the rest is static."""
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -9,9 +10,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from thetadot.errors import ThetadotError
-from thetadot.problems.activations import as_activation
+from thetadot.problems.activations import Activation, as_activation
 from thetadot.problems.carried import Carried, Structure, carry, skeleton
-from thetadot.problems.chain import Chain, chain_layout
+from thetadot.problems.chain import Chain, chain_layout, existing
 from thetadot.problems.checks import Numbers, as_float64, as_vector, require_finite
 from thetadot.problems.errors import NetworkError
 from thetadot.problems.layout import Layout, path_name, tree_layout
@@ -74,6 +75,16 @@ class EquinoxNetwork(eqx.Module):
     def description(self) -> str:
         """Name of the module's class and number of parameters."""
         return f"Equinox {type(self._others.value).__name__} of {self.size} parameters"
+
+    @property
+    def activation(self) -> Activation:
+        """That of a chain of dense layers; other modules do not have this attribute."""
+        return existing(self.chain).activation
+
+    @property
+    def preactivations(self) -> Callable[[Array, Array], dict[int, Array]]:
+        """(θ, x) → {hidden layer: arguments of its activation} of a chain; other modules do not have it."""
+        return existing(self.chain).preactivations
 
     def initial(self, key: PRNGKeyArray | None = None, scale: float | Array = 1.0) -> Float[Array, " P"]:
         """The module's own parameters × scale; the key is not used."""

@@ -10,13 +10,14 @@ import time
 from collections.abc import Iterator
 
 EXTRAS = {
-    "viewer": ("panel",),
-    "sweep": ("dask", "distributed"),
-    "torch": ("torch",),
-    "sundials": ("sksundae",),
-    "parquet": ("pyarrow",),
+    "viewer": (("panel",), "live views of runs in the browser"),
+    "sweep": (("dask", "distributed"), "sweeps over clusters"),
+    "torch": (("torch",), "PyTorch modules as problems"),
+    "sundials": (("sksundae",), "CVODE as a solver"),
+    "parquet": (("pyarrow",), "data from Parquet files"),
 }
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "firefox", "safari", "msedge")
+_CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+_BROWSERS = (*_CHROMIUM, "firefox", "safari", "msedge")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,14 +56,15 @@ def findings() -> Iterator[Finding]:
     )
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     yield Finding("cores", "ok", f"{available} of {os.cpu_count()}")
-    for extra, modules in EXTRAS.items():
+    for extra, (modules, purpose) in EXTRAS.items():
         there = all(importlib.util.find_spec(module) is not None for module in modules)
-        way_out = f"pip install 'thetadot[{extra}]'"
-        yield Finding(f"extra {extra}", "ok" if there else "absent", "installed" if there else way_out)
+        told = f"{', '.join(modules)} installed" if there else f"pip install 'thetadot[{extra}]'"
+        yield Finding(f"extra {extra}", "ok" if there else "absent", f"{told}: {purpose}")
     browser = next((name for name in _BROWSERS if shutil.which(name)), None)
-    yield Finding(
-        "browser", "ok" if browser else "absent", browser or "none found on the PATH: reports open in any"
-    )
+    told = browser or "none found on the PATH: reports and the viewer open in any"
+    if browser not in _CHROMIUM:
+        told += " (the tests in a browser want Chromium)"
+    yield Finding("browser", "ok" if browser else "absent", told)
     yield self_test()
 
 

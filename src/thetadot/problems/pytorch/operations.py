@@ -4,6 +4,7 @@ Each takes its settings (as PyTorch names them) and arrays; conventions, default
 PyTorch's. They are twice differentiable by JAX (kinks: one-sided).
 """
 
+import itertools
 import math
 import operator
 from collections.abc import Callable, Sequence
@@ -15,6 +16,8 @@ import numpy as np
 from jaxtyping import Array
 
 from thetadot.numerics import elementwise
+
+_SELU_ALPHA, _SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
 
 
 def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
@@ -73,6 +76,11 @@ def group_norm(
     return _scaled(out, weight, bias, lambda values: _spread(values, x.ndim, 1))
 
 
+def prelu(x: Array, weight: Array) -> Array:
+    """x where positive, else weight · x, one weight for all or one per channel."""
+    return jnp.where(x > 0, x, _spread(weight, x.ndim, 1 if x.ndim > 1 else 0) * x)
+
+
 def average_pool(
     x: Array, *, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int], count_padding: bool
 ) -> Array:
@@ -99,6 +107,18 @@ def adaptive_average_pool(x: Array, *, size: Sequence[int | None]) -> Array:
         if parts is not None:
             x = jnp.moveaxis(jnp.moveaxis(x, axis, -1) @ _means(x.shape[axis], parts), -1, axis)
     return x
+
+
+def adaptive_maximum_pool(x: Array, *, size: Sequence[int | None]) -> Array:
+    """Maxima over the parts into which `size` divides the last axes; of equal entries the first has the derivative."""
+    lead = x.ndim - len(size)
+    cuts = [_spans(length, parts) for length, parts in zip(x.shape[lead:], size, strict=True)]
+    found = []
+    for spans in itertools.product(*cuts):
+        part = x[(..., *(slice(*span) for span in spans))].reshape(*x.shape[:lead], -1)
+        first = jnp.argmax(part, axis=-1)
+        found.append(jnp.take_along_axis(part, first[..., None], axis=-1))
+    return jnp.concatenate(found, axis=-1).reshape(*x.shape[:lead], *(len(spans) for spans in cuts))
 
 
 def flatten(x: Array, start_dim: int = 0, end_dim: int = -1) -> Array:
@@ -133,6 +153,16 @@ def hardtanh(x: Array, min_val: float = -1.0, max_val: float = 1.0) -> Array:
     return jnp.where(x <= min_val, min_val, jnp.where(x >= max_val, max_val, x))
 
 
+def selu(x: Array) -> Array:
+    """The self-normalising unit: a scaled `elu`."""
+    return _SELU_SCALE * elu(x, _SELU_ALPHA)
+
+
+def hardswish(x: Array) -> Array:
+    """x(x + 3)/6 between the bounds −3 and 3; its slopes at ±3 are PyTorch's, 0 and 1."""
+    return jnp.where(x <= -3.0, 0.0 * x, jnp.where(x >= 3.0, x, x * (x + 3.0) / 6.0))
+
+
 ELEMENTWISE: dict[str, Callable[..., Array]] = {
     "relu": jax.nn.relu,
     "relu6": lambda x: hardtanh(x, 0.0, 6.0),
@@ -145,7 +175,11 @@ ELEMENTWISE: dict[str, Callable[..., Array]] = {
     "silu": lambda x: x * elementwise.sigmoid(x),
     "mish": lambda x: x * elementwise.tanh(softplus(x)),
     "elu": elu,
+    "selu": selu,
     "hardtanh": hardtanh,
+    "hardswish": hardswish,
+    "logsigmoid": lambda x: -elementwise.softplus(-x),
+    "tanhshrink": lambda x: x - elementwise.tanh(x),
     "softsign": lambda x: x / (1.0 + jnp.abs(x)),
     "square": jnp.square,
     "sin": jnp.sin,
@@ -174,7 +208,7 @@ SHAPES: dict[str, Callable[..., Any]] = {
     "getitem": lambda x, place: x[place],
     "transpose": jnp.swapaxes,
     "permute": lambda x, *axes: jnp.transpose(x, _sizes(axes)),
-    "squeeze": lambda x, dim=None: jnp.squeeze(x, dim),
+    "squeeze": lambda x, dim=None: jnp.squeeze(x, _ones(x) if dim is None else dim),
     "unsqueeze": lambda x, dim: jnp.expand_dims(x, dim),
     "cat": lambda parts, dim=0: jnp.concatenate(parts, dim),
     "mean": lambda x, dim=None, keepdim=False: jnp.mean(x, _axes(dim), keepdims=keepdim),
@@ -191,6 +225,8 @@ LAYERS: dict[str, Callable[..., Array]] = {
     "average_pool": average_pool,
     "maximum_pool": maximum_pool,
     "adaptive_average_pool": adaptive_average_pool,
+    "adaptive_maximum_pool": adaptive_maximum_pool,
+    "prelu": prelu,
 }
 OPERATIONS: dict[str, Callable[..., Any]] = {**ELEMENTWISE, **ARITHMETIC, **SHAPES, **LAYERS}
 
@@ -245,13 +281,23 @@ def _windows(
     return jnp.stack(parts)
 
 
+def _spans(length: int, parts: int | None) -> list[tuple[int, int]]:
+    """Where the parts of an axis begin and end; they may overlap by one."""
+    parts = length if parts is None else parts
+    return [(part * length // parts, -(-(part + 1) * length // parts)) for part in range(parts)]
+
+
 def _means(length: int, parts: int) -> np.ndarray:
     """(length, parts): the weights of adaptive means."""
     weights = np.zeros((length, parts))
-    for part in range(parts):
-        first, last = part * length // parts, -(-(part + 1) * length // parts)
+    for part, (first, last) in enumerate(_spans(length, parts)):
         weights[first:last, part] = 1.0 / (last - first)
     return weights
+
+
+def _ones(x: Array) -> tuple[int, ...]:
+    """The axes of length 1, without the first: a batch of one sample stands for any number of them."""
+    return tuple(axis for axis in range(1, x.ndim) if x.shape[axis] == 1)
 
 
 def _sizes(given: tuple[Any, ...]) -> tuple[int, ...]:

@@ -1,7 +1,7 @@
 """A network as a list of PyTorch's operations, run by JAX: what an import makes, and all that its runs need."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import equinox as eqx
@@ -10,7 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from thetadot.problems.chain import Chain, chain_layout
+from thetadot.problems.activations import Activation
+from thetadot.problems.chain import Chain, existing
+from thetadot.problems.checks import first_line
 from thetadot.problems.errors import ShapeError
 from thetadot.problems.layout import Layout
 from thetadot.problems.pytorch.operations import OPERATIONS
@@ -62,6 +64,9 @@ class TorchNetwork(eqx.Module):
     Attributes:
         parameters: the module's own parameters (P,), which `initial` scales.
         constants: {name in the state_dict: array} of what the module stores and does not train.
+        keys: (name in the state_dict, name of the parameter or stored array that it is), of all its entries.
+        others: (name, value as text) of stored whole numbers.
+        sizes: shape of a sample, and of every step's result for it; None for what is no array.
         chain: the equal chain of dense layers, if the module is one; else None.
     """
 
@@ -71,8 +76,9 @@ class TorchNetwork(eqx.Module):
     steps: tuple[Step, ...] = eqx.field(static=True)
     output: Any = eqx.field(static=True)
     shapes: tuple[tuple[str, tuple[int, ...]], ...] = eqx.field(static=True)
-    buffers: tuple[tuple[str, str], ...] = eqx.field(static=True)
-    aliases: tuple[tuple[str, str], ...] = eqx.field(static=True)
+    keys: tuple[tuple[str, str], ...] = eqx.field(static=True)
+    others: tuple[tuple[str, str], ...] = eqx.field(static=True)
+    sizes: tuple[tuple[int, ...] | None, ...] = eqx.field(static=True)
     chain: Chain | None = eqx.field(static=True)
 
     @property
@@ -82,13 +88,37 @@ class TorchNetwork(eqx.Module):
 
     @property
     def layout(self) -> Layout:
-        """One slice per parameter, named as in the state_dict; for a chain of dense layers the names and neurons of
-        `mlp`."""
-        return (
-            Layout(dict(self.shapes))
-            if self.chain is None
-            else chain_layout(self.chain.widths, self.chain.biases)
-        )
+        """One slice per parameter, named as in the state_dict, and the hidden neurons that can be told apart; for a
+        chain of dense layers the names and neurons of `mlp`."""
+        if self.chain is not None:
+            return self.chain.layout
+        from thetadot.problems.pytorch.neurons import named_layout
+
+        return named_layout(self.steps, self.output, self.shapes, self.sizes)
+
+    @property
+    def activation(self) -> Activation:
+        """That of a chain of dense layers; other modules do not have this attribute."""
+        return existing(self.chain).activation
+
+    @property
+    def preactivations(self) -> Callable[[Array, Array], dict[int, Array]]:
+        """(θ, x) → {hidden layer: arguments of its activation} of a chain; other modules do not have it."""
+        return existing(self.chain).preactivations
+
+    @property
+    def readout(self) -> str | None:
+        """Name of the dense layer whose results are the outputs, if its weights do nothing else; None otherwise."""
+        last = self.steps[self.output.number - 1] if self.output.number else None
+        if last is None or last.operation != "linear":
+            return None
+        uses = [one.name for step in self.steps for one in step.arguments if isinstance(one, Stored)]
+        weight, bias = last.arguments[1:]
+        given = [one for one in (weight, bias) if one is not None]
+        if any(not isinstance(one, Stored) or uses.count(one.name) > 1 for one in given):
+            return None
+        name, _, role = weight.name.rpartition(".")
+        return name if role == "weight" and weight.name in dict(self.shapes) else None
 
     @property
     def time_scale(self) -> float:
@@ -118,9 +148,7 @@ class TorchNetwork(eqx.Module):
         for name, shape in self.shapes:
             if name not in state:
                 raise ShapeError(f"the state_dict has no {name}: it has {', '.join(list(state)[:6])} …")
-            values = np.asarray(
-                state[name].detach().cpu() if hasattr(state[name], "detach") else state[name], float
-            )
+            values = as_numbers(state[name])
             if values.shape != shape:
                 raise ShapeError(f"{name} has shape {values.shape} in the state_dict, {shape} in the problem")
             parts.append(values.ravel())
@@ -128,6 +156,8 @@ class TorchNetwork(eqx.Module):
 
     def evaluate(self, theta: Float[Array, " P"], x: Float[Array, "..."]) -> Any:
         """Output of the module for one sample x."""
+        if self.chain is not None:
+            return self.chain.evaluate(theta, x)
         return self.values(theta, x[None])[-1][0]
 
     def values(self, theta: Float[Array, " P"], x: Float[Array, "..."]) -> list[Any]:
@@ -137,9 +167,19 @@ class TorchNetwork(eqx.Module):
         for step in self.steps:
             arguments = _filled(step.arguments, found, stored)
             settings = {name: _filled(value, found, stored) for name, value in step.settings}
-            found.append(OPERATIONS[step.operation](*arguments, **settings))
+            try:
+                found.append(OPERATIONS[step.operation](*arguments, **settings))
+            except Exception as error:
+                raise ShapeError(
+                    f"{step.source} cannot take what it is given: {first_line(error)}"
+                ) from error
         found.append(_filled(self.output, found, stored))
         return found
+
+
+def as_numbers(given: Any) -> np.ndarray:
+    """A tensor of PyTorch, or an array, as float64."""
+    return np.asarray(given.detach().cpu() if hasattr(given, "detach") else given, float)
 
 
 def _filled(given: Any, found: list[Any], stored: Mapping[str, Any]) -> Any:
@@ -157,7 +197,9 @@ def _filled(given: Any, found: list[Any], stored: Mapping[str, Any]) -> Any:
 
 @jax.jit
 def outputs(network: TorchNetwork, theta: Array, x: Array) -> Array:
-    """Outputs for a batch, sample by sample as a problem takes them."""
+    """Outputs for a batch, as training computes them: sample by sample, or of all samples by a chain."""
+    if network.chain is not None:
+        return network.chain.evaluate_all(theta, x).T
     return jax.vmap(lambda one: network.evaluate(theta, one))(x)
 
 
