@@ -68,20 +68,31 @@ def make_problem(spec: StudySpec, origin: Origin) -> Problem:
 def _empirical(spec: shapes.Empirical, origin: Origin) -> Problem:
     with _pointing(origin, "problem", "data"):
         data = load_data(spec, origin)
-    x, y = data
+        held_out = (
+            load_data(spec, origin, split="test") if getattr(spec.data, "split", "") == "train" else None
+        )
     with _pointing(origin, "problem", "network"):
         network = _network(spec.network)
-    if isinstance(spec.network, shapes.Conv) and x.ndim == 2 and x.shape[1] == np.prod(spec.network.image):
-        x = x.reshape(-1, *spec.network.image)
+    x, y = _fitting(spec, *data)
     _check_shapes(spec, x, y, origin)
     with _pointing(origin, "problem"):
-        return EmpiricalRisk(network, spec.loss, x, y, name=str(getattr(data, "name", "")) or None)
+        test = None if held_out is None else _fitting(spec, *held_out)
+        return EmpiricalRisk(network, spec.loss, x, y, name=str(getattr(data, "name", "")) or None, test=test)
 
 
-def load_data(spec: shapes.Empirical, origin: Origin) -> Any:
-    """The data set of a study, a tuple (x, y)."""
+def _fitting(spec: shapes.Empirical, x: Any, y: Any) -> tuple[Any, Any]:
+    """Flat samples as images for a convolutional network; two classes as ±1 for the logistic loss."""
+    if isinstance(spec.network, shapes.Conv) and x.ndim == 2 and x.shape[1] == np.prod(spec.network.image):
+        x = x.reshape(-1, *spec.network.image)
+    if spec.loss == "logistic" and _whole(y) and set(np.unique(y)) <= {0, 1}:
+        y = 2.0 * y - 1.0
+    return x, y
+
+
+def load_data(spec: shapes.Empirical, origin: Origin, **instead: str) -> Any:
+    """The data set of a study, a tuple (x, y), with other options instead of its own where they are given."""
     data = spec.data
-    options = data.model_dump(exclude={"kind", "path"}, exclude_none=True)
+    options = data.model_dump(exclude={"kind", "path"}, exclude_none=True) | instead
     if isinstance(data, (shapes.Csv, shapes.Parquet, shapes.Npz)):
         file = resolved(data.path, origin)
         if file.suffix.lower() not in (f".{data.kind}", ".tsv" if data.kind == "csv" else ""):
@@ -122,7 +133,9 @@ def _check_shapes(spec: shapes.Empirical, x: Any, y: Any, origin: Origin) -> Non
     inputs = int(np.prod(x.shape[1:]))
     if spec.loss == "logistic" and not np.all(np.abs(np.asarray(y)) == 1):
         raise origin.error(
-            ("problem", "loss"), f"logistic takes labels ±1, problem.data ({data.kind}) has others"
+            ("problem", "loss"),
+            f"logistic takes two classes, or labels ±1; problem.data ({data.kind}) has others: "
+            + ("take cross_entropy" if _whole(y) else "take squared"),
         )
 
     def disagree(key: Key, given: int, wanted: int, what: str) -> StudyError:
@@ -258,7 +271,9 @@ def make_rule(spec: Any, member: int) -> Any:
 
 
 def check_rules(spec: StudySpec, problem: Problem, origin: Origin) -> None:
-    """Every rule can be made and fits the problem."""
+    """Every rule can be made and fits the problem, and all that is observed can be."""
+    from thetadot.dynamics.observables import resolve_observables
+
     rules: list[tuple[Key, Any]] = [(("rule",), spec.rule)]
     rules += [(("compare", index), rule) for index, rule in enumerate(spec.compare)]
     for key, rule in rules:
@@ -280,8 +295,7 @@ def check_rules(spec: StudySpec, problem: Problem, origin: Origin) -> None:
             except TypeError as error:
                 raise origin.error((*key, "arguments"), _first_line(error)) from error
     with _pointing(origin, "observe"):
-        if "balancedness" in set(spec.observed.values()) and not problem.layout.neurons:
-            raise origin.error(("observe",), "balancedness needs hidden neurons, and this problem names none")
+        resolve_observables(spec.observed, problem)
 
 
 def _check_saves(saves: Any, key: Key, origin: Origin) -> None:
