@@ -73,19 +73,23 @@ def _empirical(spec: shapes.Empirical, origin: Origin) -> Problem:
         )
     with _pointing(origin, "problem", "network"):
         network = _network(spec.network)
-    x, y = _fitting(spec, *data)
+    classes = int(np.max(data[1])) + 1 if _whole(data[1]) else None
+    x, y = _fitting(spec, *data, classes)
     _check_shapes(spec, x, y, origin)
     with _pointing(origin, "problem"):
-        test = None if held_out is None else _fitting(spec, *held_out)
+        test = None if held_out is None else _fitting(spec, *held_out, classes)
         return EmpiricalRisk(network, spec.loss, x, y, name=str(getattr(data, "name", "")) or None, test=test)
 
 
-def _fitting(spec: shapes.Empirical, x: Any, y: Any) -> tuple[Any, Any]:
-    """Flat samples as images for a convolutional network; two classes as ±1 for the logistic loss."""
+def _fitting(spec: shapes.Empirical, x: Any, y: Any, classes: int | None) -> tuple[Any, Any]:
+    """Flat samples as images for a convolutional network; classes as ±1 for the logistic loss, one-hot for the
+    squared one."""
     if isinstance(spec.network, shapes.Conv) and x.ndim == 2 and x.shape[1] == np.prod(spec.network.image):
         x = x.reshape(-1, *spec.network.image)
-    if spec.loss == "logistic" and _whole(y) and set(np.unique(y)) <= {0, 1}:
+    if spec.loss == "logistic" and classes == 2:
         y = 2.0 * y - 1.0
+    if spec.loss == "squared" and classes is not None and y.ndim == 1:
+        y = np.eye(classes)[np.asarray(y)]
     return x, y
 
 
@@ -99,12 +103,24 @@ def load_data(spec: shapes.Empirical, origin: Origin, **instead: str) -> Any:
             raise origin.error(
                 ("problem", "data", "path"), f"{file} is not a .{data.kind} file: correct path or kind"
             )
-        return problems.data.from_file(file, **options)
+        found = problems.data.from_file(file, **options)
+        numbers = all(_is_number(label) for label in found.details.get("classes", ()))
+        if spec.loss == "squared" and data.task == "auto" and numbers:
+            return problems.data.from_file(file, **options | {"task": "regression"})
+        return found
     if hasattr(data, "dimension"):
         options.setdefault("dimension", _inputs(spec.network))
     if hasattr(data, "seed"):
         options["key"] = jax.random.key(options.pop("seed"))
     return getattr(problems.data, data.kind)(**options)
+
+
+def _is_number(label: str) -> bool:
+    try:
+        float(label)
+    except ValueError:
+        return False
+    return True
 
 
 def _inputs(network: Any) -> int:

@@ -215,7 +215,7 @@ class _File(Part):
     path: FileName
     """File; relative names are relative to the study file."""
     task: Literal["auto", "classification", "regression"] = "auto"
-    """What the target is; auto: classes if it holds texts or whole numbers."""
+    """What the target is; auto: numbers for the squared loss, else classes if it holds texts or whole numbers."""
     standardise: bool = True
     """Give every column mean 0 and variance 1."""
     split: Split = "all"
@@ -261,7 +261,8 @@ class Empirical(Part):
     network: Network
     data: Data
     loss: Literal["squared", "cross_entropy", "logistic"]
-    """Numbers: squared. Classes: cross_entropy, one output each; or, if there are two, logistic with one output."""
+    """Of numbers squared; of classes cross_entropy, or squared on one-hot labels, with one output for each, or, of two
+    classes, logistic with one output."""
 
 
 class Python(Part):

@@ -67,7 +67,9 @@ class StudySpec(Part):
     name: Name
     """Name of the run directory: letters, digits, dot, dash, underscore."""
     description: str = ""
-    """What the study shows, for people."""
+    """What the study shows, for people; `thetadot list` prints the first sentence."""
+    takes: str = ""
+    """About how long it takes, for people."""
     problem: Problem
     init: Init = Init()
     rule: Rule
