@@ -16,18 +16,21 @@ TEST_LOSS, ACCURACY, TEST_ACCURACY = HELD_OUT = ("test_loss", "accuracy", "test_
 """Observables that are drawn together, train beside test."""
 
 _RIGHT, _LATE = 0.9, 3.0
+_SHOWN = {"loss": {TEST_LOSS}, "accuracy": {ACCURACY, TEST_ACCURACY}}
 _PARTS = {0: "samples trained on", 1: "samples held out"}
 
 
 def held_out_charts(series: Sequence[Series]) -> Iterator[tuple[str, Chart, str]]:
     """(name, chart, reading) of the loss and of the share of right classes, where either was observed: trained on in
     one colour, held out in the other. Of several rules that observed it the first is drawn."""
-    for name in ("loss", ACCURACY):
-        wanted = {TEST_LOSS} if name == "loss" else {ACCURACY, TEST_ACCURACY}
-        watched = [item for item in series if wanted & set(item.path.observed)]
+    for name, keys in _SHOWN.items():
+        watched = [item for item in series if keys & set(item.path.observed)]
         if watched:
             first = [item for item in watched if item.rule == watched[0].rule]
-            yield name, held_out_chart(first, name), held_out_reading(first, name)
+            chart = held_out_chart(first, name)
+            if len(rule_names(series)) > 1:
+                chart = chart.altered(title=f"{chart.title}: {first[0].rule_name}")
+            yield name, chart, held_out_reading(first, name)
 
 
 def held_out_chart(series: Sequence[Series], name: str) -> Chart:
@@ -36,19 +39,17 @@ def held_out_chart(series: Sequence[Series], name: str) -> Chart:
     Raises:
         FigureError: no path observed anything of it.
     """
+    if not any(_SHOWN[name] & set(item.path.observed) for item in series):
+        raise FigureError(f"no path observed {' or '.join(sorted(_SHOWN[name]))}: add it to observe=")
     lines = []
     for item in series:
         for colour, part in enumerate(_parts(item.path, name)):
             if part is not None:
                 text = f"{_PARTS[colour]}, {item.name}"
                 lines.append(Line(item.path.ts, part, text, colour, item.member, 1.8, 1.0, item.broken))
-    if not lines:
-        raise FigureError(f"no path observed {TEST_LOSS if name == 'loss' else ACCURACY}: add it to observe=")
     values = [line.y for line in lines]
     title = "Loss, trained on and held out" if name == "loss" else "Accuracy, trained on and held out"
     label = LOSS_LABEL if name == "loss" else "share of samples whose class is predicted"
-    if len(rule_names(series)) == 1:
-        title += f": {series[0].rule_name}"
     return Chart(
         title, TIME_LABEL, label, suits_log_time([item.path.ts for item in series]),
         name == "loss" and suits_logarithm(values) and spans_decades(values), lines=tuple(lines),

@@ -87,16 +87,16 @@ def _fitting(spec: shapes.Empirical, x: Any, y: Any, classes: int | None) -> tup
     if isinstance(spec.network, shapes.Conv) and x.ndim == 2 and x.shape[1] == np.prod(spec.network.image):
         x = x.reshape(-1, *spec.network.image)
     if spec.loss == "logistic" and classes == 2:
-        y = 2.0 * y - 1.0
+        y = 2.0 * np.asarray(y, np.float64) - 1.0
     if spec.loss == "squared" and classes is not None and y.ndim == 1:
         y = np.eye(classes)[np.asarray(y)]
     return x, y
 
 
-def load_data(spec: shapes.Empirical, origin: Origin, **instead: str) -> Any:
+def load_data(spec: shapes.Empirical, origin: Origin, **instead: Any) -> Any:
     """The data set of a study, a tuple (x, y), with other options instead of its own where they are given."""
     data = spec.data
-    options = data.model_dump(exclude={"kind", "path"}, exclude_none=True) | instead
+    options: dict[str, Any] = data.model_dump(exclude={"kind", "path"}, exclude_none=True) | instead
     if isinstance(data, (shapes.Csv, shapes.Parquet, shapes.Npz)):
         file = resolved(data.path, origin)
         if file.suffix.lower() not in (f".{data.kind}", ".tsv" if data.kind == "csv" else ""):
