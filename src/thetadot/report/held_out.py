@@ -76,8 +76,9 @@ def held_out_reading(series: Sequence[Series], name: str) -> str:
         f"{number(100 * end)} % on {words}" for words, end in ends
     )
     times = [_times(item.path) for item in series]
-    if times and all(None not in pair for pair in times):
-        early, late = (float(np.median([pair[k] for pair in times])) for k in (0, 1))
+    known = [pair for pair in times if pair is not None]
+    if len(known) == len(times):
+        early, late = (float(np.median([pair[k] for pair in known])) for k in (0, 1))
         text += f"; {number(100 * _RIGHT)} % were right from t = {number(early)} and {number(late)} on"
         if late > _LATE * early:
             text += f", the held-out ones {number(late / early, 2)} times as late"
@@ -102,11 +103,13 @@ def _lowest(path: Path) -> float | None:
     return float(path.ts[place]) if values[-1] > 1.05 * values[place] else None
 
 
-def _times(path: Path) -> tuple[float | None, float | None]:
-    """The first rows at which nine tenths are right, for good: trained on, held out."""
+def _times(path: Path) -> tuple[float, float] | None:
+    """The first rows at which nine tenths are right, for good: trained on, held out; None unless both come."""
     found = []
     for part in _parts(path, ACCURACY):
         wrong = np.flatnonzero(~(part >= _RIGHT)) if part is not None else np.arange(len(path.ts))
         after = int(wrong[-1]) + 1 if wrong.size else 0
-        found.append(float(path.ts[after]) if after < len(path.ts) else None)
+        if after >= len(path.ts):
+            return None
+        found.append(float(path.ts[after]))
     return found[0], found[1]

@@ -74,22 +74,23 @@ def _empirical(spec: shapes.Empirical, origin: Origin) -> Problem:
     with _pointing(origin, "problem", "network"):
         network = _network(spec.network)
     classes = int(np.max(data[1])) + 1 if _whole(data[1]) else None
-    x, y = _fitting(spec, *data, classes)
+    x, y = _fitting(spec, data, classes)
     _check_shapes(spec, x, y, origin)
     with _pointing(origin, "problem"):
-        test = None if held_out is None else _fitting(spec, *held_out, classes)
+        test = None if held_out is None else _fitting(spec, held_out, classes)
         return EmpiricalRisk(network, spec.loss, x, y, name=str(getattr(data, "name", "")) or None, test=test)
 
 
-def _fitting(spec: shapes.Empirical, x: Any, y: Any, classes: int | None) -> tuple[Any, Any]:
+def _fitting(spec: shapes.Empirical, data: Any, classes: int | None) -> tuple[Any, Any]:
     """Flat samples as images for a convolutional network; classes as ±1 for the logistic loss, one-hot for the
     squared one."""
+    x, y = data
     if isinstance(spec.network, shapes.Conv) and x.ndim == 2 and x.shape[1] == np.prod(spec.network.image):
         x = x.reshape(-1, *spec.network.image)
     if spec.loss == "logistic" and classes == 2:
-        y = 2.0 * np.asarray(y, np.float64) - 1.0
+        return x, 2.0 * np.asarray(y, np.float64) - 1.0
     if spec.loss == "squared" and classes is not None and y.ndim == 1:
-        y = np.eye(classes)[np.asarray(y)]
+        return x, np.eye(classes)[np.asarray(y)]
     return x, y
 
 
@@ -106,7 +107,8 @@ def load_data(spec: shapes.Empirical, origin: Origin, **instead: Any) -> Any:
         found = problems.data.from_file(file, **options)
         numbers = all(_is_number(label) for label in found.details.get("classes", ()))
         if spec.loss == "squared" and data.task == "auto" and numbers:
-            return problems.data.from_file(file, **options | {"task": "regression"})
+            options["task"] = "regression"
+            return problems.data.from_file(file, **options)
         return found
     if hasattr(data, "dimension"):
         options.setdefault("dimension", _inputs(spec.network))
