@@ -12,6 +12,46 @@ from thetadot.studies.identity import configuration, configuration_hash
 
 # (what is replaced, by what, fragments of the message after the file's name)
 MALFORMED = {
+    "another program's name of a loss": (
+        "cross_entropy",
+        "mse",
+        [":6:", "problem.loss", "'mse'", "did you mean `squared`?"],
+    ),
+    "another program's name of a key": (
+        "learning_rate",
+        "lr",
+        [":13:", "compare.0.lr", "unknown key", "did you mean `learning_rate`?"],
+    ),
+    "an optimizer as a rule": (
+        "kind: gradient_descent",
+        "kind: adam",
+        [":13:", "compare.0.kind", "'adam'", "did you mean `kind: optax` with `optimizer: adam`?"],
+    ),
+    "a bare name for a mapping": (
+        "{kind: iris}",
+        "iris",
+        [":5:", "problem.data", "given 'iris'", "such as {kind: iris, …}"],
+    ),
+    "a bare name for a list": (
+        "[sharpness]",
+        "sharpness",
+        [":14:", "observe", "given 'sharpness'", "write [sharpness]"],
+    ),
+    "a list of lenses": (
+        "budget:",
+        "lenses: [stability]\nbudget:",
+        [":15:", "lenses", "expected a mapping: write {stability: {}}"],
+    ),
+    "a lens without braces": (
+        "budget:",
+        "lenses: {stability: }\nbudget:",
+        [":15:", "lenses.stability", "write {} for the defaults"],
+    ),
+    "members beyond all measure": (
+        "members: 2",
+        "members: 100000000",
+        [":7:", "init.members", "100,000,000", "at most 10,000", "`thetadot sweep`"],
+    ),
     "misspelt key": (
         "activation:",
         "activatoin:",

@@ -22,6 +22,8 @@ from thetadot.studies.population_schema import Population
 from thetadot.studies.schema import StudySpec
 from thetadot.studies.source import Key, Origin
 
+_MOST_MEMBERS = 10_000
+
 
 @contextlib.contextmanager
 def _pointing(origin: Origin, *key: str | int) -> Iterator[None]:
@@ -231,6 +233,12 @@ def starts(spec: StudySpec, problem: Problem, origin: Origin) -> np.ndarray:
                 )
             return stored[[init.only]]
         key = jax.random.key(init.seed)
+        if init.only is None and (init.amount or 0) > _MOST_MEMBERS:
+            raise origin.error(
+                ("init", "members"),
+                f"given {init.amount:,}; a run has at most {_MOST_MEMBERS:,}: give fewer, or spread them over "
+                "processes with a key `sweep` and `thetadot sweep`",
+            )
         members = range(init.amount or 0) if init.only is None else [init.only]
         if init.scales is not None:
             draw = jax.random.fold_in(key, 0)
