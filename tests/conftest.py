@@ -31,6 +31,7 @@ import jax  # noqa: E402
 import pytest  # noqa: E402
 
 import thetadot  # noqa: E402, F401  (switches float64 on)
+from tests.needs import chromium_path  # noqa: E402
 
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True, database=None)
 hypothesis.settings.register_profile("explore", deadline=None, max_examples=1000)
@@ -93,6 +94,12 @@ def _no_open_figures():
     yield
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close("all")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of a Chromium, for tests in a real browser; they are skipped where there is none."""
+    return chromium_path()
 
 
 @pytest.fixture

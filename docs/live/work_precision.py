@@ -25,10 +25,15 @@ def main() -> None:
     axes = figure.subplots()
     for place, name in enumerate(OURS):
         front = best_runs(measured[f"thetadot {name}"])
-        style = {"color": INK if name == "auto" else RULES[place], "linewidth": 2.6 if name == "auto" else 1.6}
+        style = {
+            "color": INK if name == "auto" else RULES[place],
+            "linewidth": 2.6 if name == "auto" else 1.6,
+        }
         axes.plot(*_points(front), marker="o", markersize=4, label=f"{name} (ours)", **style)
     for name, dashes in zip(PEERS, DASHES, strict=True):
-        axes.plot(*_points(best_runs(measured[name])), color=MUTED, linestyle=dashes, linewidth=1.4, label=name)
+        axes.plot(
+            *_points(best_runs(measured[name])), color=MUTED, linestyle=dashes, linewidth=1.4, label=name
+        )
     set_scale(axes, "x", True)
     set_scale(axes, "y", True)
     axes.invert_xaxis()

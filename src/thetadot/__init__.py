@@ -26,7 +26,7 @@ _EXPORTS = {
 _HOME = {name: package for package, names in _EXPORTS.items() for name in names.split()}
 _PACKAGES = (
     "numerics", "problems", "dynamics", "stability", "saddles", "conservation", "symmetry",
-    "integrability", "fluctuations", "simulators", "studies", "report", "papers", "errors",
+    "integrability", "fluctuations", "simulators", "studies", "report", "viewer", "papers", "errors",
 )  # fmt: skip
 __all__ = ["__version__", "data", *_PACKAGES, *_HOME]  # pyright: ignore[reportUnsupportedDunderAll]
 

@@ -9,7 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="needs the extra torch (pip install 'thetadot[torch]')")
+from tests.needs import needs_torch
+
+torch = needs_torch()
 
 from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402

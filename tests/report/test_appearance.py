@@ -3,18 +3,17 @@
 import itertools
 import os
 import re
-import shutil
 import subprocess
 
 import numpy as np
 import pytest
 
+from tests.needs import CHROMIUM_FLAGS
 from tests.report.runs import StandIn, descent, flow
 from thetadot.dynamics.palette import DARK, EVENT, GRID, INK, MUTED, PAPER, RULES
 from thetadot.report import write_report
+from thetadot.report.chart import Cells
 from thetadot.report.theme import PAGE, variables
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 def linear(colour):
@@ -61,6 +60,21 @@ def test_lines_of_the_figures_stand_out_by_at_least_3_and_their_text_by_4_5(dark
     assert contrast(twin(GRID), paper) < 2, "the grid keeps quiet"
 
 
+@pytest.mark.parametrize("dark", [False, True])
+def test_texts_in_the_fullest_cells_of_a_heat_map_stand_out_by_4_5(dark):
+    edges, one = np.arange(2.0), np.ones((1, 1))
+    opacity = Cells(edges, edges, one, one, np.zeros((1, 1), int), "count", ("1",)).most_opaque
+
+    def shown(colour):
+        name = DARK[colour] if dark else colour
+        return np.array([int(name[place : place + 2], 16) for place in (1, 3, 5)])
+
+    for colour in RULES:
+        mixed = np.rint(opacity * shown(colour) + (1 - opacity) * shown(PAPER)).astype(int)
+        cell = "#" + "".join(f"{part:02x}" for part in mixed)
+        assert contrast(cell, DARK[INK] if dark else INK) >= 4.5, colour
+
+
 # G. M. Machado, M. M. Oliveira, L. A. F. Fernandes, A physiologically-based model for simulation of color
 # vision deficiency (2009), severity 1, for linear RGB.
 DEFICIENCIES = {
@@ -101,13 +115,11 @@ def test_the_colours_of_the_rules_are_told_apart_by_every_kind_of_sight(sight, d
         assert np.linalg.norm(a - b) > 15, (one, other)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
-def test_a_browser_draws_every_figure_without_an_error(tmp_path):
+def test_a_browser_draws_every_figure_without_an_error(chromium, tmp_path):
     run = StandIn(tmp_path, [flow(0), flow(1)], [[descent(0.5, 120, 0), descent(0.5, 120, 1)]])
     file = write_report(run, tmp_path / "report.html")
     command = [
-        str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync",
-        "--disable-background-networking", "--disable-component-update", "--enable-logging=stderr", "--v=0",
+        chromium, "--headless", *CHROMIUM_FLAGS, "--enable-logging=stderr", "--v=0",
         f"--user-data-dir={tmp_path / 'profile'}", "--window-size=390,900", "--virtual-time-budget=20000",
         "--dump-dom", file.as_uri(),
     ]  # fmt: skip

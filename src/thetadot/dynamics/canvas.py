@@ -43,12 +43,18 @@ def visible(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The points of a series that axes can show: finite, and positive where an axis is logarithmic."""
     xs, ys = np.asarray(xs, float), np.asarray(ys, float)
+    keep = can_be_shown(xs, ys, log_x, log_y)
+    return xs[keep], ys[keep]
+
+
+def can_be_shown(xs: np.ndarray, ys: np.ndarray, log_x: bool = False, log_y: bool = False) -> np.ndarray:
+    """Which points axes can show, one truth value each."""
     keep = np.isfinite(xs) & np.isfinite(ys)
     if log_x:
         keep &= xs > 0
     if log_y:
         keep &= ys > 0
-    return xs[keep], ys[keep]
+    return keep
 
 
 def suits_logarithm(series: Iterable[np.ndarray]) -> bool:

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
-from thetadot.dynamics.canvas import visible
+from thetadot.dynamics.canvas import can_be_shown, visible
 
 _ROOM = 0.04
 _FAR = 30.0
@@ -34,6 +34,7 @@ class Line:
         weight: width in points.
         opacity: 1 is solid ink.
         runaway: it broke down and must not stretch the axes.
+        pieces: NaN parts it into pieces.
     """
 
     x: Float[np.ndarray, " n"]
@@ -44,6 +45,7 @@ class Line:
     weight: float = 1.8
     opacity: float = 1.0
     runaway: bool = False
+    pieces: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +61,9 @@ class Band:
 
 @dataclasses.dataclass(frozen=True)
 class Dots:
-    """Marked points x (n,), y (n,), each with its own name; `shape` is "start", "end", "broken" or
-    "event"."""
+    """Marked points x (n,), y (n,), each with its own name; `shape` is "start", "end", "broken", "event",
+    "sample" (small) or "moment" (where a time slider stands). `sizes` (n,) from 0 to 1 make some points larger
+    than others."""
 
     x: Float[np.ndarray, " n"]
     y: Float[np.ndarray, " n"]
@@ -68,6 +71,41 @@ class Dots:
     shape: str
     colour: int = 0
     dash: int | None = None
+    sizes: Float[np.ndarray, " n"] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Cells:
+    """A heat map of equal cells; row 0 lies at the bottom.
+
+    Attributes:
+        x (columns + 1,), y (rows + 1,): edges of the cells, evenly spaced and ascending.
+        values (rows, columns): what the cells stand for, for readers who point at them; a cell whose value is
+            NaN stays empty.
+        ink (rows, columns): 0 is bare paper, 1 full colour.
+        colours (rows, columns): index of the colour of each cell.
+        name: what the values are.
+        texts: a text for every cell, row by row, or none.
+    """
+
+    x: Float[np.ndarray, " x_edges"]
+    y: Float[np.ndarray, " y_edges"]
+    values: Float[np.ndarray, "rows columns"]
+    ink: Float[np.ndarray, "rows columns"]
+    colours: Int[np.ndarray, "rows columns"]
+    name: str
+    texts: tuple[str, ...] = ()
+
+    @property
+    def most_opaque(self) -> float:
+        """Opacity of full ink: texts must stand out from it."""
+        return 0.4 if self.texts else 0.8
+
+    @property
+    def centres(self) -> tuple[np.ndarray, np.ndarray]:
+        """x and y of the centre of every cell, row by row."""
+        x, y = np.meshgrid((self.x[1:] + self.x[:-1]) / 2, (self.y[1:] + self.y[:-1]) / 2)
+        return x.ravel(), y.ravel()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +126,8 @@ class Chart:
         x_label, y_label: quantities with units.
         log_x, log_y: logarithmic axes; points that they cannot show are left out by both renderers.
         whole_x: x counts something (members), so its ticks are whole numbers.
+        x_ends, y_ends: ends of the axes where they must not follow the data; charts with cells need them.
+        x_names, y_names: {place: name} of the ticks of an axis of categories.
         colours, dashes: names of the colours and dash patterns that occur, for the key.
         scope: what the colours stand for: "rule" or "layer".
     """
@@ -102,6 +142,11 @@ class Chart:
     bands: tuple[Band, ...] = ()
     dots: tuple[Dots, ...] = ()
     levels: tuple[Level, ...] = ()
+    cells: tuple[Cells, ...] = ()
+    x_ends: tuple[float, float] | None = None
+    y_ends: tuple[float, float] | None = None
+    x_names: Mapping[float, str] = dataclasses.field(default_factory=dict)
+    y_names: Mapping[float, str] = dataclasses.field(default_factory=dict)
     colours: Mapping[int, str] = dataclasses.field(default_factory=dict)
     dashes: Mapping[int, str] = dataclasses.field(default_factory=dict)
     scope: str = "rule"
@@ -116,6 +161,9 @@ class Chart:
         A breakdown outside of the frame is marked just inside of its edge, and a path that breaks down is
         drawn only a little way beyond it.
         """
+        if isinstance(item, Line) and item.pieces:
+            keep = can_be_shown(item.x, item.y, self.log_x, self.log_y)
+            return np.where(keep, item.x, np.nan), np.where(keep, item.y, np.nan)
         x, y = visible(item.x, item.y, self.log_x, self.log_y)
         if isinstance(item, Dots) and item.shape == "broken":
             x = np.clip(x, *_moved(self.x_range, self.log_x, -_INSIDE))
@@ -128,21 +176,30 @@ class Chart:
         chosen = thinned(x, _MAX_POINTS, self.log_x)
         return x[chosen], y[chosen]
 
+    def shown(self, dots: Dots) -> np.ndarray:
+        """Places, among the dots, of those that the axes can show."""
+        return np.flatnonzero(can_be_shown(dots.x, dots.y, self.log_x, self.log_y))
+
     @property
     def empty(self) -> bool:
-        """Whether there is no line of two points and no dot to show."""
+        """Whether there is no line of two points, no dot and no cell to show."""
         lines = (visible(line.x, line.y, self.log_x, self.log_y)[0].size > 1 for line in self.lines)
         dots = (visible(mark.x, mark.y, self.log_x, self.log_y)[0].size for mark in self.dots)
-        return not (any(lines) or any(dots))
+        cells = (np.isfinite(part.values).any() for part in self.cells)
+        return not (any(lines) or any(dots) or any(cells))
 
     @property
     def x_range(self) -> tuple[float, float]:
         """Ends of the x axis."""
+        if self.x_ends is not None:
+            return self.x_ends
         return _range(self._extent(0), self.log_x, 0.5 if self.whole_x else 0.0)
 
     @property
     def y_range(self) -> tuple[float, float]:
         """Ends of the y axis: all that is shown, except that paths which broke down may leave the frame."""
+        if self.y_ends is not None:
+            return self.y_ends
         extra = [level.value for level in self.levels if math.isfinite(level.value)]
         for band in self.bands:
             extra += [
@@ -161,6 +218,8 @@ class Chart:
         near."""
         parts: dict[bool, list[np.ndarray]] = {True: [np.zeros(0)], False: [np.zeros(0)]}
         for item in (*self.lines, *self.dots):
+            if isinstance(item, Dots) and item.shape == "moment":
+                continue  # it moves along the lines and must not move the axes
             broken = item.runaway if isinstance(item, Line) else item.shape == "broken"
             parts[broken].append(visible(item.x, item.y, self.log_x, self.log_y)[axis])
         calm, wild = np.concatenate(parts[False]), np.concatenate(parts[True])

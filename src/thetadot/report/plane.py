@@ -4,11 +4,12 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
+import scipy.linalg
 from jaxtyping import Float
 
 from thetadot.dynamics.path import Path
 
-_FIT_ROWS = 1500
+_FIT_ROWS = 600
 _FIT_NUMBERS = 40_000_000
 
 
@@ -50,10 +51,11 @@ def principal_plane(paths: Sequence[Path]) -> Plane | None:
     if len(rows) < 2:
         return None
     centre = rows.mean(axis=0)
-    values, vectors = np.linalg.eigh((rows - centre) @ (rows - centre).T)
+    products = (rows - centre) @ (rows - centre).T
+    values, vectors = scipy.linalg.eigh(products, subset_by_index=[len(rows) - 2, len(rows) - 1])
     if not values[-1] > 0:
         return None
-    leading = vectors[:, [-1, -2]].T @ (rows - centre)
+    leading = vectors[:, ::-1].T @ (rows - centre)
     lengths = np.linalg.norm(leading, axis=1, keepdims=True)
     small = lengths[1, 0] <= 1e-12 * lengths[0, 0]
     directions = leading / np.where(lengths > 0, lengths, 1.0)
@@ -61,8 +63,7 @@ def principal_plane(paths: Sequence[Path]) -> Plane | None:
         directions[1] = _perpendicular(directions[0])
     largest = directions[np.arange(2), np.abs(directions).argmax(axis=1)]
     directions *= np.where(largest < 0, -1.0, 1.0)[:, None]
-    total = np.clip(values, 0, None).sum()
-    return Plane(centre, directions, np.clip(values[[-1, -2]], 0, None) / total)
+    return Plane(centre, directions, np.clip(values[::-1], 0, None) / np.trace(products))
 
 
 def _sane(thetas: Float[np.ndarray, "S P"]) -> Float[np.ndarray, "K P"]:

@@ -3,7 +3,7 @@
 import dataclasses
 import platform
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -62,17 +62,11 @@ def record_of(run: Any) -> Record:
     drawn, everyone, missing, notes = [], [], [], []
     names: dict[int, str] = {}
     for member in run.members:
-        for compare in (None, *getattr(run, "compared", ())):
-            rule = 0 if compare is None else compare + 1
-            path = _read(run, member, compare, missing, notes)
-            if path is None:
-                continue
-            names.setdefault(rule, rule_name(path))
-            item = Series(path, rule, member, _unique(names, rule))
+        for item in series_of(run, member, names, missing, notes):
             if len({seen.member for seen in drawn} | {member}) <= DRAWN_MEMBERS:
                 drawn.append(item)
             else:
-                item = dataclasses.replace(item, path=_without_weights(path))
+                item = dataclasses.replace(item, path=_without_weights(item.path))
             everyone.append(item)
     lenses = found_of(run, drawn, everyone, notes)
     if run.status != "done":
@@ -92,6 +86,25 @@ def record_of(run: Any) -> Record:
         lenses=lenses,
         description=_description(configuration),
     )
+
+
+def series_of(
+    run: Any, member: int, names: dict[int, str], missing: list[str], notes: list[str]
+) -> Iterator[Series]:
+    """The committed paths of a member, under the main rule and each comparison.
+
+    Arguments:
+        run: the run.
+        member: number of the member.
+        names: {rule: its name}, of the rules met so far; added to.
+        missing, notes: what is not there yet, and what is damaged, in words; added to.
+    """
+    for compare in (None, *getattr(run, "compared", ())):
+        rule = 0 if compare is None else compare + 1
+        path = _read(run, member, compare, missing, notes)
+        if path is not None:
+            names.setdefault(rule, rule_name(path))
+            yield Series(path, rule, member, _unique(names, rule))
 
 
 def _read(run: Any, member: int, compare: int | None, missing: list[str], notes: list[str]) -> Path | None:

@@ -57,7 +57,7 @@ def make_problem(spec: StudySpec, origin: Origin) -> Problem:
             raise
         except Exception as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise StudyError(f"{origin.where(('problem',))}: problem: cannot be traced: {reason}") from error
+            raise origin.error(("problem",), f"cannot be traced: {reason}") from error
     if loss.shape != () or gradient.shape != (problem.size,) or loss.dtype != np.float64:
         raise origin.error(
             ("problem",),

@@ -4,7 +4,17 @@ from thetadot.errors import ThetadotError, ThetadotWarning
 
 
 class StudyError(ThetadotError):
-    """A study that is not valid; the message names file, line, key, what was given and what is allowed."""
+    """A study that is not valid; the message names file, line, key, what was given and what is allowed.
+
+    Attributes:
+        key: the key that is wrong, as ("problem", "network", "widths", 0); empty if it is the whole file.
+        reason: the message without file, line and key.
+    """
+
+    def __init__(self, message: str, key: tuple[str | int, ...] = (), reason: str | None = None):
+        super().__init__(message)
+        self.key = key
+        self.reason = message if reason is None else reason
 
 
 class OverrideError(StudyError):

@@ -6,6 +6,7 @@ import json
 import types
 import typing
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Union
 
 from pydantic import BaseModel, ValidationError
@@ -43,6 +44,45 @@ def validated(data: Mapping[str, Any], origin: Origin) -> StudySpec:
     return spec
 
 
+def problems_of(data: Mapping[str, Any]) -> list[tuple[Key, str]]:
+    """Everything that is wrong with the data of a study, before its problem is traced: [(key, message)], none if it
+    is valid.
+
+    Example:
+        >>> found = problems_of({"name": "a b", "problem": {"kind": "population"}, "rule": {"kind": "flwo"}})
+        >>> [".".join(key) for key, _ in found]
+        ['rule.kind', 'name', 'problem.network', 'problem.target', 'problem.inputs']
+        >>> found[0][1]
+        "given 'flwo'; allowed: flow, gradient_descent, heavy_ball, nesterov, minibatch, per_sample, optax; did you \
+mean `flow`?"
+    """
+    origin = Origin("", Path())
+    found: list[tuple[Key, str]] = []
+    lenses = data.get("lenses")
+    if isinstance(lenses, Mapping):
+        for name, options in lenses.items():
+            try:
+                model = _lens_model(name, origin)
+            except StudyError as error:
+                found.append((error.key, error.reason))
+                continue
+            try:
+                model.model_validate_json(_as_json(options))
+            except ValidationError as error:
+                wrong = _found(error, options, origin, model, ("lenses", name))
+                found += [(("lenses", name, *key), message) for key, message in wrong]
+        data = {key: value for key, value in data.items() if key != "lenses"}
+    try:
+        spec = StudySpec.model_validate_json(_as_json(data))
+    except ValidationError as error:
+        return found + _found(error, data, origin, StudySpec, ())
+    try:
+        _check_sweep(spec, data, origin)
+    except StudyError as error:
+        found.append((error.key, error.reason))
+    return found
+
+
 def _as_json(data: Any) -> str:
     return json.dumps(data, default=str)
 
@@ -51,15 +91,18 @@ def _check_lenses(lenses: Any, origin: Origin) -> None:
     if not isinstance(lenses, Mapping):
         return
     for name, options in lenses.items():
-        if name not in lens_names():
-            have, hint = ", ".join(lens_names()), _nearest(name, lens_names())
-            message = f"unknown lens `{name}`; this version of thetadot has {have}{hint}"
-            raise origin.error(("lenses", name), message)
-        model = lens_options(name)
+        model = _lens_model(name, origin)
         try:
             model.model_validate_json(_as_json(options))
         except ValidationError as error:
             raise _explained(error, options, origin, model, ("lenses", name)) from None
+
+
+def _lens_model(name: str, origin: Origin) -> type[BaseModel]:
+    if name in lens_names():
+        return lens_options(name)
+    have, hint = ", ".join(lens_names()), _nearest(name, lens_names())
+    raise origin.error(("lenses", name), f"unknown lens `{name}`; this version of thetadot has {have}{hint}")
 
 
 def _check_sweep(spec: StudySpec, data: Mapping[str, Any], origin: Origin) -> None:
@@ -77,22 +120,22 @@ def _check_sweep(spec: StudySpec, data: Mapping[str, Any], origin: Origin) -> No
                     )
                     StudySpec.model_validate_json(_as_json(changed))
                 except ValidationError as error:
-                    message = _first(error, changed, Origin("", origin.directory), StudySpec, ())[1]
+                    message = _found(error, changed, Origin("", origin.directory), StudySpec, ())[0][1]
                     raise origin.error(key, f"{dotted} cannot be {_shown(value)}: {message}") from None
                 except StudyError as error:
                     raise origin.error(key, f"{dotted} is not a key of this study ({error})") from None
 
 
 def _explained(error: ValidationError, data: Any, origin: Origin, model: type, prefix: Key) -> StudyError:
-    key, message, more = _first(error, data, origin, model, prefix)
-    more_text = f" (and {more} more)" if more else ""
+    (key, message), *more = _found(error, data, origin, model, prefix)
+    more_text = f" (and {len(more)} more)" if more else ""
     return origin.error((*prefix, *key), message + more_text)
 
 
-def _first(
+def _found(
     error: ValidationError, data: Any, origin: Origin, model: type, prefix: Key
-) -> tuple[Key, str, int]:
-    """Key and message of the error to report first, and how many others there are."""
+) -> list[tuple[Key, str]]:
+    """Key and message of every error, the one to report first in front."""
     found: dict[Key, list[tuple[int, str]]] = {}
     for item in error.errors(include_url=False):
         key = _key_of(item["loc"], item["type"], data)
@@ -102,10 +145,12 @@ def _first(
     found = {key: sorted(items) for key, items in found.items()}
     keys = [key for key in found if not any(other != key and other[: len(key)] == key for other in found)]
     keys.sort(key=lambda key: (min(rank for rank, _ in found[key]), origin.line((*prefix, *key))))
-    first = keys[0]
-    messages = list(dict.fromkeys(message for _, message in found[first]))
-    joined = messages[0] + "".join(f", or {message.partition('; ')[2]}" for message in messages[1:])
-    return first, joined, len(keys) - 1
+    return [(key, _joined([message for _, message in found[key]])) for key in keys]
+
+
+def _joined(messages: list[str]) -> str:
+    first, *others = dict.fromkeys(messages)
+    return first + "".join(f", or {message.partition('; ')[2]}" for message in others)
 
 
 def _key_of(loc: tuple[str | int, ...], kind: str, data: Any) -> Key:

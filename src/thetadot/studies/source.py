@@ -56,9 +56,8 @@ class Origin:
     def error(self, key: Key, message: str) -> StudyError:
         """A one-line error at a key."""
         place = ".".join(str(part) for part in key)
-        return StudyError(
-            f"{self.where(key)}: {place}: {message}" if place else f"{self.where(key)}: {message}"
-        )
+        where = f"{self.where(key)}: {place}" if place else self.where(key)
+        return StudyError(f"{where}: {message}", key, message)
 
 
 class _Loader(yaml.SafeLoader):
@@ -76,6 +75,11 @@ for _tag, _pattern, _first in (
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern})$"), list(_first))
 _Loader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: int(str(node.value)))
 _TAGS = {f"tag:yaml.org,2002:{name}" for name in ("map", "seq", "str", "int", "float", "bool", "null")}
+
+
+def plain_resolvers() -> dict[str, Any]:
+    """How plain scalars are read, for a writer whose texts must be read as they were."""
+    return dict(_Loader.yaml_implicit_resolvers)
 
 
 def read_file(file: Path) -> tuple[dict[str, Any], Origin]:
