@@ -187,9 +187,29 @@ def test_report_goes_where_it_is_told(call, done, tmp_path):
 
 def test_list_names_what_there_is(call):
     told = json.loads(call("list", "--json").stdout)
-    assert "quickstart" in told["studies"]
-    assert "analytic" in told["papers"]
-    assert "quickstart" in call("list").stdout
+    assert told["studies"]["grokking_small"]["takes"]
+    assert told["papers"]["analytic"] == "The flow against closed forms"
+    table = call("list").stdout
+    for words in (
+        "grokking_small",
+        "Grokking: a network",
+        "The flow against closed forms",
+        "homogeneous_escape",
+    ):
+        assert words in table
+
+
+def test_list_prints_the_file_of_a_study_that_can_be_run_from_elsewhere(call, tmp_path):
+    from thetadot.studies import Study
+
+    for name in ("grokking_small", "integrability_narrow", "instabilities_rotation"):
+        (tmp_path / "mine.yaml").write_text(call("list", name).stdout)
+        study = Study.load(tmp_path / "mine.yaml")
+        assert study.name == name
+        assert study.problem.size > 0
+    wrong = call("list", "grokking")
+    assert wrong.exit_code == 2
+    assert "there are quickstart" in wrong.output
 
 
 def test_schema_is_json(call):
@@ -255,3 +275,59 @@ def test_reproduce_prints_the_claims_and_keeps_the_table(call, tmp_path, monkeyp
         assert ("FAILS" in result.stdout) == (code == 1)
         assert "two is small" in (tmp_path / "out" / "report.html").read_text()
         assert len(json.loads((tmp_path / "out" / "claims.json").read_text())["rows"]) == len(paper.claims)
+
+
+def test_reproducing_all_goes_on_when_one_breaks_down_and_ends_with_a_line_for_each(
+    call, tmp_path, monkeypatch
+):
+    from thetadot import papers
+    from thetadot.papers import Claim, Paper, UnknownPaperError, at_most, reproduction
+
+    good = Claim("two is small", "us", 0, lambda workbench: 2, at_most(3))
+    known = {
+        "bad": Paper("Bad", "us", (good, Claim("four is small", "us", 0, lambda workbench: 4, at_most(3)))),
+        "broken": None,
+        "good": Paper("Good", "us", (good, Claim.not_testable("who knows", "us", "no data here"))),
+        "torn": Paper("Torn", "us", (good, Claim("odd", "us", 0, lambda workbench: 1 / 0, at_most(3)))),
+    }
+
+    def load(name):
+        if known[name] is None:
+            raise ImportError("this paper cannot be imported")
+        return known[name]
+
+    monkeypatch.setattr(reproduction, "load", load)
+    monkeypatch.setattr(papers, "load", load)
+    monkeypatch.setattr(papers, "names", lambda: tuple(known))
+    monkeypatch.setattr(papers, "titles", lambda: dict.fromkeys(known, "a title"))
+    result = call("reproduce", "--all", "--quick", "-o", "out")
+    assert result.exit_code == 4, result.output
+    table = result.stdout[result.stdout.index("All papers") :]
+    lines = {line.split()[0]: line.split() for line in table.splitlines() if line.strip()}
+    assert lines["bad"][1:6] == ["1", "0", "1", "0", "0"]
+    assert lines["broken"][1:6] == ["–"] * 5
+    assert lines["good"][1:6] == ["1", "0", "0", "1", "0"]
+    assert lines["torn"][1:6] == ["1", "0", "0", "0", "1"]
+    assert lines["together"][1:6] == ["3", "0", "1", "1", "1"]
+    for name in ("bad", "good", "torn"):
+        assert (tmp_path / "out" / name / "report.html").exists()
+        assert lines[name][-1] == f"out/{name}/report.html"
+    assert "this paper cannot be imported" in result.output
+    known["broken"], known["torn"] = known["good"], known["good"]
+    assert call("reproduce", "--all", "-o", "out").exit_code == 1
+    known["bad"] = known["good"]
+    told = call("reproduce", "--all", "-o", "out", "--json")
+    assert told.exit_code == 0
+    assert [len(table["rows"]) for table in json.loads(told.stdout)] == [2, 2, 2, 2]
+    monkeypatch.setattr(
+        reproduction, "load", lambda name: (_ for _ in ()).throw(UnknownPaperError("no such paper"))
+    )
+    assert call("reproduce", "good", "-o", "out").exit_code == 2
+
+
+def test_the_directory_of_a_run_is_not_overwritten_by_a_paper(call, done):
+    before = (done.directory / "manifest.json").read_bytes()
+    result = call("reproduce", "analytic", "--quick", "-o", done.directory)
+    assert result.exit_code == 2
+    assert "holds the run of a study: choose another directory with -o" in result.output
+    assert (done.directory / "manifest.json").read_bytes() == before

@@ -145,13 +145,10 @@ def test_members_over_processes_give_the_same_bits_and_go_on_as_they_began(whole
 def test_a_budget_stops_and_the_same_call_resumes_to_the_same_bits(whole, valley, tmp_path):
     # A budget that no machine keeps, whatever is compiled already: each call does one piece and stops.
     study = Study.load(valley, set={"budget.wall": "0.001s"})
-    statuses = []
-    for _ in range(200):
-        run = study.run(tmp_path / "run", progress=False, commit_every=0.01)
-        statuses.append(run.status)
-        if run.status == "done":
-            break
-    assert statuses[:-1].count("resumable") == len(statuses) - 1 > 0
+    for _ in range(4):
+        assert study.run(tmp_path / "run", progress=False, commit_every=0.01).status == "resumable"
+    run = Study.load(valley).run(tmp_path / "run", progress=False)
+    assert run.status == "done"
     assert_same_numbers(run, whole)
 
 
@@ -327,8 +324,8 @@ def sessions(directory):
 
 
 def test_a_run_killed_at_random_instants_ends_with_the_same_bits(whole, valley, tmp_path):
-    killed = kill_until_done(valley, tmp_path / "run", kills=3, seed=1)
-    assert killed >= 2
+    killed = kill_until_done(valley, tmp_path / "run", kills=2, seed=1)
+    assert killed == 2
     run = open_run(tmp_path / "run")
     assert run.status == "done"
     assert_same_numbers(run, whole)

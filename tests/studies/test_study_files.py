@@ -2,14 +2,56 @@
 
 import json
 
+import numpy as np
 import pytest
 import yaml
 
+import thetadot as td
 from thetadot.studies import OverrideError, Study, StudyError, json_schema
 from thetadot.studies.identity import configuration, configuration_hash
 
 # (what is replaced, by what, fragments of the message after the file's name)
 MALFORMED = {
+    "another program's name of a loss": (
+        "cross_entropy",
+        "mse",
+        [":6:", "problem.loss", "'mse'", "did you mean `squared`?"],
+    ),
+    "another program's name of a key": (
+        "learning_rate",
+        "lr",
+        [":13:", "compare.0.lr", "unknown key", "did you mean `learning_rate`?"],
+    ),
+    "an optimizer as a rule": (
+        "kind: gradient_descent",
+        "kind: adam",
+        [":13:", "compare.0.kind", "'adam'", "did you mean `kind: optax` with `optimizer: adam`?"],
+    ),
+    "a bare name for a mapping": (
+        "{kind: iris}",
+        "iris",
+        [":5:", "problem.data", "given 'iris'", "such as {kind: iris, …}"],
+    ),
+    "a bare name for a list": (
+        "[sharpness]",
+        "sharpness",
+        [":14:", "observe", "given 'sharpness'", "write [sharpness]"],
+    ),
+    "a list of lenses": (
+        "budget:",
+        "lenses: [stability]\nbudget:",
+        [":15:", "lenses", "expected a mapping: write {stability: {}}"],
+    ),
+    "a lens without braces": (
+        "budget:",
+        "lenses: {stability: }\nbudget:",
+        [":15:", "lenses.stability", "write {} for the defaults"],
+    ),
+    "members beyond all measure": (
+        "members: 2",
+        "members: 100000000",
+        [":7:", "init.members", "100,000,000", "at most 10,000", "`thetadot sweep`"],
+    ),
     "misspelt key": (
         "activation:",
         "activatoin:",
@@ -363,14 +405,49 @@ def test_tables_are_found_beside_the_study_and_count_by_their_content(
         _ = Study.load(moved / "study.yaml").problem
 
 
-def test_bundled_studies_are_importable_and_valid():
-    from thetadot.studies import bundled, bundled_names
+def study_of(study_file, study_text, *pairs):
+    """The small study with some of its text replaced."""
+    for old, new in pairs:
+        assert old in study_text
+        study_text = study_text.replace(old, new)
+    study_file.write_text(study_text)
+    return Study.load(study_file)
 
-    assert "quickstart" in bundled_names()
-    for name in bundled_names():
-        study = getattr(bundled, name)
-        assert study.name == name
-        assert study.spec.description
-        assert study.problem.size > 0
-    with pytest.raises(AttributeError, match=r"it has .*quickstart"):
-        _ = bundled.gone
+
+def test_the_train_part_comes_with_the_test_part_held_out(study_file, study_text):
+    study = study_of(study_file, study_text, ("{kind: iris}", "{kind: iris, split: train}"))
+    assert (study.problem.samples, len(study.problem.test_y)) == (120, 30)
+    assert study_of(study_file, study_text).problem.test_y is None
+
+
+def test_observing_what_is_not_held_out_is_refused_at_its_key(study_file, study_text):
+    study = study_of(study_file, study_text, ("[sharpness]", "[test_loss]"))
+    with pytest.raises(
+        StudyError, match=r":14: observe: test_loss cannot be observed: .*data with split: train"
+    ):
+        study.run(study_file.parent / "run")
+    assert not (study_file.parent / "run").exists()
+
+
+def test_classes_are_one_hot_for_squared_and_signs_for_logistic(study_file, study_text):
+    squared = study_of(study_file, study_text, ("loss: cross_entropy", "loss: squared")).problem
+    np.testing.assert_array_equal(squared.y, np.eye(3)[np.asarray(td.data.iris()[1])])
+    two = [("{kind: iris}", "{kind: breast_cancer, split: train}"), ("[4, 3, 3]", "[30, 3, 1]")]
+    logistic = study_of(study_file, study_text, *two, ("loss: cross_entropy", "loss: logistic")).problem
+    np.testing.assert_array_equal(np.unique(logistic.y), [-1.0, 1.0])
+    np.testing.assert_array_equal(np.unique(logistic.test_y), [-1.0, 1.0])
+    with pytest.raises(StudyError, match=r"problem\.loss: logistic takes two classes.*: take cross_entropy"):
+        _ = study_of(study_file, study_text, ("loss: cross_entropy", "loss: logistic")).problem
+
+
+def test_whole_numbers_are_numbers_to_the_squared_loss_and_classes_to_the_others(
+    study_file, study_text, tmp_path
+):
+    rows = "".join(f"{n % 7},{n % 5},{n % 3},{n % 11},{100 * (n % 4)}\n" for n in range(40))
+    (tmp_path / "mine.csv").write_text("a,b,c,d,price\n" + rows)
+    table = ("{kind: iris}", "{kind: csv, path: mine.csv, standardise: false}")
+    classes = study_of(study_file, study_text, table, ("[4, 3, 3]", "[4, 3, 4]")).problem
+    np.testing.assert_array_equal(np.unique(classes.y), [0, 1, 2, 3])
+    squared = ("loss: cross_entropy", "loss: squared")
+    numbers = study_of(study_file, study_text, table, ("[4, 3, 3]", "[4, 3, 1]"), squared).problem
+    np.testing.assert_array_equal(np.unique(numbers.y), [0.0, 100.0, 200.0, 300.0])

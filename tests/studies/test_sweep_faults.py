@@ -30,6 +30,16 @@ LONG = (
 FEW = LONG.replace("members: 3", "members: 2")
 
 
+@pytest.fixture(scope="module")
+def peace(tmp_path_factory):
+    """The sweep of four members that nobody disturbs; its tasks are those of smaller sweeps too."""
+    place = tmp_path_factory.mktemp("peace")
+    td.sweep(
+        study(place, "init.members=4", text=LONG), place / "sweep", executor=Processes(2), progress=False
+    )
+    return open_sweep(place / "sweep")
+
+
 class Killer:
     """Kills a worker that writes a run, whenever `every` more runs are done, in a thread of its own."""
 
@@ -68,16 +78,18 @@ class Killer:
         return log.exists() and '"how": "done"' in log.read_text()
 
 
-def sweep_under_fire(tmp_path, members, executor, every):
-    """A sweep of some members, with workers killed meanwhile, and the same sweep in peace."""
+def sweep_under_fire(tmp_path, members, executor, every, peace=None):
+    """A sweep of some members, with workers killed meanwhile, and the same sweep in peace, if it is not given."""
     shooting = study(tmp_path, f"init.members={members}", text=LONG)
     with Killer(tmp_path / "sweep", every) as killer, executor as workers:
         ended = run_sweep(
             shooting, tmp_path / "sweep", lambda: workers, progress=False, commit_every=0.05, retries=50
         )
     assert ended.how == "done"
-    td.sweep(shooting, tmp_path / "peace", executor=Processes(2), progress=False)
-    assert_all_once(open_sweep(tmp_path / "sweep"), open_sweep(tmp_path / "peace"))
+    if peace is None:
+        td.sweep(shooting, tmp_path / "peace", executor=Processes(2), progress=False)
+        peace = open_sweep(tmp_path / "peace")
+    assert_all_once(open_sweep(tmp_path / "sweep"), peace)
     return killer.killed
 
 
@@ -94,8 +106,8 @@ class Given:
         pass
 
 
-def test_killed_workers_lose_nothing(tmp_path):
-    assert sweep_under_fire(tmp_path, 4, Given(Processes(2)), every=2) >= 3
+def test_killed_workers_lose_nothing(tmp_path, peace):
+    assert sweep_under_fire(tmp_path, 4, Given(Processes(2)), 2, peace) >= 3
 
 
 @pytest.mark.slow
@@ -109,7 +121,7 @@ def test_sixty_four_members_over_four_workers_of_dask_survive_ten_killed_workers
     assert sweep_under_fire(tmp_path, 32, cluster.executor_for(workers=4), every=4) >= 10
 
 
-def test_a_dask_cluster_computes_the_same_bits(tmp_path):
+def test_a_dask_cluster_computes_the_same_bits(tmp_path, peace):
     pytest.importorskip("distributed", reason="needs the extra sweep")
     small = study(tmp_path, "init.members=2", text=LONG)
     bowl = td.FunctionRisk(half_square, np.ones(2))
@@ -117,8 +129,7 @@ def test_a_dask_cluster_computes_the_same_bits(tmp_path):
     with cluster.executor_for(workers=2) as workers:
         td.sweep(small, tmp_path / "dask", executor=workers, progress=False)
         followed = td.flow_ensemble(bowl, starts, executor=workers, until=td.Until(time=1.0), progress=False)
-    td.sweep(small, tmp_path / "processes", executor=Processes(1), progress=False)
-    assert_all_once(open_sweep(tmp_path / "dask"), open_sweep(tmp_path / "processes"))
+    assert_all_once(open_sweep(tmp_path / "dask"), peace)
     assert "2 workers of a Dask cluster" in (tmp_path / "dask" / "log.jsonl").read_text()
     assert "Dask cluster" in followed.executor
     twin = td.flow_ensemble(bowl, starts, executor=Processes(1), until=td.Until(time=1.0), progress=False)
@@ -215,7 +226,7 @@ def wait_for(process, place, amount):
         time.sleep(0.02)
 
 
-def test_a_killed_client_leaves_runs_that_the_same_command_finishes_without_repeating_any(tmp_path):
+def test_a_killed_client_leaves_runs_that_the_same_command_finishes_without_repeating_any(tmp_path, peace):
     study(tmp_path, text=FEW)
     file, place = tmp_path / "rates.yaml", tmp_path / "sweep"
     process = client(file, place)
@@ -227,14 +238,13 @@ def test_a_killed_client_leaves_runs_that_the_same_command_finishes_without_repe
     while any(lock.owner(run) is not None for run in (place / "runs").glob("*")):
         time.sleep(0.05)  # its workers end with it, a little later
     before = finished(place)
-    second = client(file, place)
+    second = client(file, place, "-j", "1")
     out, err = second.communicate(timeout=300)
     assert second.returncode == 0, err
     assert "done in" in out
     after = finished(place)
     assert {name: after[name] for name in before} == before
-    td.sweep(study(tmp_path, text=FEW), tmp_path / "peace", executor=Processes(2), progress=False)
-    assert_all_once(open_sweep(place), open_sweep(tmp_path / "peace"))
+    assert_all_once(open_sweep(place), peace)
     sessions = collections.Counter()
     for run in (place / "runs").glob("*"):
         for line in (run / "log.jsonl").read_text().splitlines():

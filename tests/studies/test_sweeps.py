@@ -12,7 +12,7 @@ import typer.testing
 import thetadot as td
 from tests.studies.sweeping import TEXT, assert_all_once, bits, member_bits, study
 from thetadot import cli
-from thetadot.dynamics import Processes
+from thetadot.dynamics import InProcess, Processes
 from thetadot.dynamics.wording import number
 from thetadot.report import FigureError, figures, write_report
 from thetadot.studies import (
@@ -176,7 +176,7 @@ def test_a_task_that_fails_is_tried_again_reported_and_loses_nothing_of_the_othe
 
     write_plan(place, plan)
     told = Told()
-    ended = run_sweep(small, place, lambda: Processes(1), progress=told, retries=1)
+    ended = run_sweep(small, place, InProcess, progress=told, retries=1)
     assert ended.how == "failed"
     assert ended.attempts == 3
     assert "failed 2 times: rule.learning_rate = 0.1, member 0" in lines[0]
@@ -186,7 +186,7 @@ def test_a_task_that_fails_is_tried_again_reported_and_loses_nothing_of_the_othe
     assert "is a file" in str(row.reason.values[1])
     assert np.isnan(float(row.loss[1]))
     obstacle.unlink()
-    again = run_sweep(small, place, lambda: Processes(1), progress=told)
+    again = run_sweep(small, place, InProcess, progress=told)
     assert (again.how, again.attempts) == ("done", 1), (place / "log.jsonl").read_text()
 
 

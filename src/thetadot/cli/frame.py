@@ -23,7 +23,9 @@ EXIT_CODES = (
 )
 
 app = typer.Typer(
-    help=f"θ̇ = −∇L(θ): the training of a neural network as a dynamical system.\n\n{EXIT_CODES}",
+    help="θ̇ = −∇L(θ): the training of a neural network as a dynamical system.\n\n"
+    "To begin: `thetadot run quickstart`, and open the report that it names. Then `thetadot list`: other studies, "
+    "and how to begin one of your own.\n\n" + EXIT_CODES,
     epilog="Example: thetadot run quickstart",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -63,12 +65,15 @@ def _guarded(function: Callable[..., int | None], *args: Any, **kwargs: Any) -> 
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except Exception as error:
-        log = _error_log()
-        reason = " ".join(str(error).split())[:200]
-        complain(
-            f"internal error: {type(error).__name__}: {reason}; the details are in {log}: please report them"
-        )
+        complain(internal_error(error))
         return INTERNAL
+
+
+def internal_error(error: Exception) -> str:
+    """One line about an exception that is being handled; its traceback goes into a file."""
+    log = _error_log()
+    reason = " ".join(str(error).split())[:200]
+    return f"internal error: {type(error).__name__}: {reason}; the details are in {log}: please report them"
 
 
 def complain(message: str) -> None:

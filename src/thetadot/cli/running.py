@@ -1,8 +1,6 @@
-"""Commands that compute: run, sweep, reproduce."""
+"""Commands that compute: run, sweep."""
 
 import contextlib
-import json
-import sys
 import warnings
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,11 +15,9 @@ from thetadot.cli.frame import (
     AsJson,
     Quiet,
     command,
-    complain,
     print_json,
     print_rich,
 )
-from thetadot.errors import ThetadotError
 
 
 @command("thetadot run my_study.yaml --set init.scale=0.01 -o runs/small")
@@ -49,7 +45,13 @@ def run(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> int:
-    """Run a study, or go on with it; a run that is done is left as it is."""
+    """Run a study, or go on with one that was stopped.
+
+    The study is a file of yours, a name from `thetadot list`, or the directory of an earlier run. It is checked, down
+    to the shapes of the data, before anything is written. At the end a table says how each member ended, how accurate
+    it is and what it cost, and report.html in the run's directory shows it. Ctrl-C stops it; the same command goes on
+    from there; a run that is done is left as it is.
+    """
     from thetadot.studies.runner import run_study
     from thetadot.studies.study import Study
     from thetadot.studies.summary import as_data, as_table, closing_words, lens_lines
@@ -143,7 +145,12 @@ def sweep(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> int:
-    """Run a study at every combination of its swept values, over processes or a cluster; go on with what is left."""
+    """Run a study at many settings, over many processes.
+
+    The study has a key `sweep` (values in all combinations) or `zip` (values that go together); every member at every
+    setting is a task. Without --scheduler the tasks are spread over this machine. Give the same command again, after
+    a crash or Ctrl-C, and it goes on with what is left. At the end a table and report.html compare all settings.
+    """
     from thetadot.studies import sweep_summary
     from thetadot.studies.cluster import executor_for
     from thetadot.studies.study import Study
@@ -181,45 +188,3 @@ def sweep(
     if session.how in ("budget", "interrupted"):
         return STOPPED
     return INTERNAL if session.how == "failed" else DONE
-
-
-@command("thetadot reproduce analytic --quick")
-def reproduce(
-    name: Annotated[
-        str | None, typer.Argument(help="Paper (`thetadot list` names them).", show_default=False)
-    ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All papers, one after another.")] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="Reduced sizes, under two minutes each.")] = False,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Directory (default runs/<name>).", show_default=False),
-    ] = None,
-    quiet: Quiet = False,
-    as_json: AsJson = False,
-) -> int:
-    """Measure the claims of a paper: claim | predicted | measured | verdict."""
-    from thetadot import papers
-    from thetadot.report import claims_report
-    from thetadot.studies.reproduction import reproduce_paper
-
-    if everything == (name is not None):
-        raise ThetadotError(f"name one paper, or give --all; there are: {', '.join(papers.names())}")
-    worst, printed = DONE, []
-    for paper in papers.names() if everything else [str(name)]:
-        place = Path("runs") / paper if output is None else (output / paper if everything else output)
-        table, broken = reproduce_paper(paper, place, quick, _claim_line if not (quiet or as_json) else None)
-        printed.append(json.loads(table.to_json()))
-        file = claims_report(table, place / "report.html")
-        if not (quiet or as_json):
-            print_rich(table)
-            print_rich(f"report: {file}")
-        if broken:
-            complain(broken)
-        worst = max(worst, INTERNAL if broken else MISSED if table.fails else DONE)
-    if as_json:
-        print_json(printed if everything else printed[0])
-    return worst
-
-
-def _claim_line(done: int, total: int, text: str) -> None:
-    print(f"[{done}/{total}] {text}", file=sys.stderr, flush=True)

@@ -61,8 +61,8 @@ def descend(
             step), or an ascending array: integers are step numbers, floats are times, each of which must be
             a step's. An array gives exactly those rows, and one where an event or end condition ends the
             run early.
-        observe: names (sharpness, layer_norms, balancedness, alignment) or {name: name or fn(theta,
-            problem)}, evaluated at every save.
+        observe: names (sharpness, layer_norms, balancedness, alignment, accuracy, test_loss, test_accuracy) or
+            {name: name or fn(theta, problem)}, evaluated at every save.
         events: `Event`s, by sequence or {name: event}; they see (theta, problem). A map has nothing in
             between: a zero is recorded at the first step past it, an extremum at the step that has it (seen
             one step later, where a terminal one ends the run).

@@ -55,8 +55,8 @@ def flow(
             extra `sundials`) or a diffrax solver.
         saves: "log" (geometric grid with 0 and the end, 200 rows), "linear", "steps" (every accepted step), or
             ascending times: then exactly those rows.
-        observe: names (sharpness, layer_norms, balancedness, alignment) or {name: name or fn(theta, problem)},
-            evaluated at every save.
+        observe: names (sharpness, layer_norms, balancedness, alignment, accuracy, test_loss, test_accuracy) or
+            {name: name or fn(theta, problem)}, evaluated at every save.
         events: `Event`s, by sequence or {name: event}; they see (theta, problem).
         certify: measure the global error by further runs at rtol/30, rtol/900, … until the estimate meets `accuracy`;
             the finest run is handed on.

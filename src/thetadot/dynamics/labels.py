@@ -5,20 +5,22 @@ import dataclasses
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray
 
 from thetadot.dynamics.path import Path
 from thetadot.problems import Layout
+
+if TYPE_CHECKING:
+    import xarray
 
 TIME_UNITS = "units of the loss gradient: d theta/dt = -time_scale * grad L"
 _TAKEN = ("theta", "loss", "grad_norm", "step", "time", "layer", "role")
 _TAKEN += ("event_theta", "event_value", "event_time", "event_name", "event_kind")
 
 
-def path_to_dataset(path: Path) -> xarray.Dataset:
+def path_to_dataset(path: Path) -> "xarray.Dataset":
     """A path as a Dataset with dimensions `save`, `parameter` and `event`.
 
     Variables: `theta (save, parameter)`, `loss`, `grad_norm`, `step` and every observable `(save, …)`, and
@@ -27,6 +29,8 @@ def path_to_dataset(path: Path) -> xarray.Dataset:
     are text and numbers only, so that any file format takes them: `outcome`, `reason`, `degenerate`, and as
     JSON `accuracy`, `stats` and `settings`.
     """
+    import xarray  # with pandas it takes a third of a second, which no worker process needs to wait for
+
     variables: dict[str, Any] = {
         "theta": (("save", "parameter"), path.thetas, {"long_name": "parameters θ"}),
         "loss": ("save", path.losses, {"long_name": "loss L", "normalisation": _normalisation(path)}),

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from thetadot.errors import ThetadotError
 from thetadot.numerics.linalg import lanczos
-from thetadot.problems import Problem
+from thetadot.problems import EmpiricalRisk, Problem
 
 
 class ObservableError(ThetadotError):
@@ -66,11 +66,31 @@ def alignment(theta: Float[Array, " P"], problem: Problem) -> Float[Array, ""]:
     return -jnp.dot(theta, gradient) / jnp.where(sizes > 0, sizes, 1.0)
 
 
+def held_out_loss(theta: Float[Array, " P"], problem: EmpiricalRisk) -> Float[Array, ""]:
+    """Mean loss over the held-out samples."""
+    return problem.test_loss(theta)
+
+
+def accuracy(theta: Float[Array, " P"], problem: EmpiricalRisk) -> Float[Array, ""]:
+    """Share of the samples whose class is predicted."""
+    return problem.accuracy(theta)
+
+
+def held_out_accuracy(theta: Float[Array, " P"], problem: EmpiricalRisk) -> Float[Array, ""]:
+    """Share of the held-out samples whose class is predicted."""
+    return problem.accuracy(theta, "test")
+
+
+_OF_SAMPLES = ("test_loss", "accuracy", "test_accuracy")
+
 BUILT_IN = {
     "sharpness": sharpness,
     "layer_norms": layer_norms,
     "balancedness": balancedness,
     "alignment": alignment,
+    "test_loss": held_out_loss,
+    "accuracy": accuracy,
+    "test_accuracy": held_out_accuracy,
 }
 
 
@@ -80,7 +100,8 @@ def resolve_observables(
     """(name, fn(theta, args)) of each observable.
 
     Raises:
-        ObservableError: unknown name, no problem to observe, or no hidden neurons for `balancedness`.
+        ObservableError: unknown name, no problem to observe, no hidden neurons for `balancedness`, no held-out samples
+            or no classes for those that need them.
     """
     if isinstance(observe, str):
         observe = (observe,)
@@ -98,6 +119,8 @@ def resolve_observables(
                 )
             if fn == "balancedness" and not problem.layout.neurons:
                 raise ObservableError("balancedness needs hidden neurons; this problem's layout names none")
+            if fn in _OF_SAMPLES:
+                _require_samples(fn, problem)
             fn = BUILT_IN[fn]
         elif not callable(fn):
             raise ObservableError(
@@ -105,6 +128,17 @@ def resolve_observables(
             )
         resolved.append((name, fn))
     return tuple(resolved)
+
+
+def _require_samples(name: str, problem: Problem) -> None:
+    """Raise `ObservableError` unless the problem has the samples and the classes that an observable looks at."""
+    if not isinstance(problem, EmpiricalRisk):
+        raise ObservableError(f"{name} looks at samples, and this problem ({problem.description}) has none")
+    try:
+        theta = jax.ShapeDtypeStruct((problem.size,), jnp.float64)
+        jax.eval_shape(BUILT_IN[name], theta, problem)
+    except ThetadotError as error:
+        raise ObservableError(f"{name} cannot be observed: {error}") from error
 
 
 def check_observables(observe: tuple[tuple[str, Callable], ...], y: Float[Array, " n"], args: Any) -> None:

@@ -5,7 +5,7 @@ A paper is a module of this package that binds `PAPER`; nothing else registers i
 
 from thetadot.papers.claims import Claim, Paper
 from thetadot.papers.errors import ClaimError, NotTestableHereError, UnknownPaperError
-from thetadot.papers.registry import load, names
+from thetadot.papers.registry import load, names, titles
 from thetadot.papers.reproduction import MeasurementError, Progress, reproduce
 from thetadot.papers.rules import (
     Rule,
@@ -58,5 +58,6 @@ __all__ = [
     "names",
     "part",
     "reproduce",
+    "titles",
     "within",
 ]

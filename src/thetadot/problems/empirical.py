@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -103,9 +103,12 @@ class EmpiricalRisk(Problem):
             (N,) for `cross_entropy`. A 1-D float y is taken as (N, 1) when the network returns one number
             as (1,). For a loss of your own integers stay integers.
         name: what summaries call the data; by default the name of a `thetadot.data` set.
+        test: held-out samples and labels (x, y), shaped like the others; never trained on, only looked at by
+            `test_loss` and `accuracy`.
 
     Attributes:
         network, x, y: as given (x and y as JAX arrays).
+        test_x, test_y: the held-out samples, or None.
         sample_loss: the loss of ONE sample (the method `loss` is the risk).
 
     Raises:
@@ -126,30 +129,29 @@ class EmpiricalRisk(Problem):
 
     x: Array
     y: Array
+    test_x: Array | None
+    test_y: Array | None
     _network: Carried
     _loss: Carried
     _caption: _Caption = eqx.field(static=True)
 
     def __init__(
-        self, network: Any, loss: str | Callable, x: Numbers, y: Numbers, *, name: str | None = None
+        self,
+        network: Any,
+        loss: str | Callable,
+        x: Numbers,
+        y: Numbers,
+        *,
+        name: str | None = None,
+        test: tuple[Numbers, Numbers] | None = None,
     ):
         self._caption = _Caption(name if name is not None else name_of(x))
         network = _as_network(network)
         loss = sample_loss(loss)
-        numeric = isinstance(loss, SampleLoss) and loss.labels in ("numbers", "signs")
-        x, y = as_float64(x, "x"), as_float64(y, "y") if numeric else as_array(y, "y")
-        if x.ndim == 0 or y.ndim == 0 or x.shape[0] != y.shape[0]:
-            raise ShapeError(f"x has shape {x.shape} and y {y.shape}: expected N samples and N labels")
-        if x.shape[0] == 0:
-            raise DataError("x and y hold no samples: a risk needs at least one")
-        require_finite(x, "x")
-        require_finite(y, "y")
-        outputs = _output_shape(network, x)
-        if y.ndim == 1 and outputs == (1,) and jnp.issubdtype(y.dtype, jnp.floating):
-            y = y[:, None]
-        check_labels(loss, y, outputs)
-        _check_loss(loss, outputs, y)
-        self.x, self.y = x, y
+        self.x, self.y = _checked(network, loss, x, y, ("x", "y"))
+        self.test_x = self.test_y = None
+        if test is not None:
+            self.test_x, self.test_y = _checked(network, loss, *test, ("test x", "test y"))
         self._network = carry(network, "the network")
         self._loss = carry(loss, "the loss")
 
@@ -237,6 +239,56 @@ class EmpiricalRisk(Problem):
         x, y = (self.x, self.y) if indices is None else (self.x[indices], self.y[indices])
         return _sample_losses(self, as_vector(theta, self.size, "theta"), x, y)
 
+    def test_loss(self, theta: Numbers) -> Float[Array, ""]:
+        """The mean loss over the held-out samples.
+
+        Raises:
+            DataError: the problem has none.
+        """
+        x, y = self._samples_of("test")
+        return jnp.mean(_sample_losses(self, as_vector(theta, self.size, "theta"), x, y))
+
+    def accuracy(self, theta: Numbers, part: Literal["train", "test"] = "train") -> Float[Array, ""]:
+        """Share of samples whose class is predicted: the largest output is theirs, or the sign agrees.
+
+        Arguments:
+            theta: (P,).
+            part: "train", the samples of the risk, or "test", the held-out ones.
+
+        Raises:
+            DataError: no held-out samples, or a loss that knows no classes.
+
+        Example:
+            >>> from thetadot.problems import cross_entropy, linear
+            >>> corners = [[1.0, 0.0], [0.0, 1.0]]
+            >>> problem = EmpiricalRisk(linear([2, 2]), cross_entropy, corners, [0, 1], test=(corners, [0, 0]))
+            >>> float(problem.accuracy([1.0, 0, 0, 1])), float(problem.accuracy([1.0, 0, 0, 1], "test"))
+            (1.0, 0.5)
+        """
+        kind = getattr(self.sample_loss, "labels", "any")
+        if kind not in ("classes", "signs"):
+            raise DataError(
+                f"{loss_name(self.sample_loss)} has no classes of which a share could be right: "
+                "take cross_entropy or logistic, or look at the loss"
+            )
+        x, y = self._samples_of(part)
+        found = _predict(self, as_vector(theta, self.size, "theta"), x)
+        right = (
+            jnp.argmax(found, axis=-1) == y
+            if kind == "classes"
+            else jnp.all(found * y > 0, axis=range(1, y.ndim))
+        )
+        return jnp.mean(right, dtype=jnp.float64)
+
+    def _samples_of(self, part: str) -> tuple[Array, Array]:
+        if part == "train":
+            return self.x, self.y
+        if self.test_x is None or self.test_y is None:
+            raise DataError(
+                "the problem has no held-out samples: give test=(x, y); in a study file, data with split: train"
+            )
+        return self.test_x, self.test_y
+
     def predict(self, theta: Numbers, x: Numbers) -> Any:
         """Output of the network for a batch x (N, …)."""
         x = as_float64(x, "x")
@@ -253,6 +305,26 @@ class EmpiricalRisk(Problem):
         theta = as_vector(theta, self.size, "theta")
         own = getattr(self.network, "unravel", None)
         return self.layout.split(theta) if own is None else own(theta)
+
+
+def _checked(network: Any, loss: Callable, x: Any, y: Any, names: tuple[str, str]) -> tuple[Array, Array]:
+    """Samples and labels as arrays that network and loss can take."""
+    numeric = isinstance(loss, SampleLoss) and loss.labels in ("numbers", "signs")
+    x, y = as_float64(x, names[0]), as_float64(y, names[1]) if numeric else as_array(y, names[1])
+    if x.ndim == 0 or y.ndim == 0 or x.shape[0] != y.shape[0]:
+        raise ShapeError(
+            f"{names[0]} has shape {x.shape} and {names[1]} {y.shape}: expected N samples and N labels"
+        )
+    if x.shape[0] == 0:
+        raise DataError(f"{names[0]} and {names[1]} hold no samples: a risk needs at least one")
+    require_finite(x, names[0])
+    require_finite(y, names[1])
+    outputs = _output_shape(network, x)
+    if y.ndim == 1 and outputs == (1,) and jnp.issubdtype(y.dtype, jnp.floating):
+        y = y[:, None]
+    check_labels(loss, y, outputs)
+    _check_loss(loss, outputs, y)
+    return x, y
 
 
 def _as_network(network: Any) -> Any:

@@ -16,6 +16,7 @@ from thetadot.report.charts import (
 )
 from thetadot.report.distance import Distance, distance_from_flow
 from thetadot.report.fan import fan_chart, fan_reading
+from thetadot.report.held_out import HELD_OUT, held_out_charts
 from thetadot.report.plane import principal_plane
 from thetadot.report.record import DRAWN_MEMBERS, Record
 from thetadot.report.series import Series
@@ -62,6 +63,7 @@ def panels(record: Record) -> list[Panel]:
     """The other figures: those over time, then those over the space of weights."""
     makers: tuple[Callable[[Record], Iterator[Panel]], ...] = (
         _gradient,
+        _held_out,
         _sharpness,
         _distance,
         _neurons,
@@ -94,6 +96,15 @@ def _shown(panel: Panel) -> Panel | None:
 def _gradient(record: Record) -> Iterator[Panel]:
     method = "A small gradient norm alone is not convergence: it is small near saddles too."
     yield Panel("gradient", gradient_chart(record.drawn), readings.gradient_reading(record.everyone), method)
+
+
+def _held_out(record: Record) -> Iterator[Panel]:
+    method = (
+        "The held-out samples are those of the test part of the data; nothing is trained on them. "
+        "Where the two lines part, what was learned is particular to the samples that were shown."
+    )
+    for name, chart, reading in held_out_charts(record.drawn):
+        yield Panel(f"held-out-{name}", chart, reading, method)
 
 
 def _sharpness(record: Record) -> Iterator[Panel]:
@@ -150,7 +161,8 @@ def _plane(record: Record) -> Iterator[Panel]:
 
 
 def _observed(record: Record) -> Iterator[Panel]:
-    names = dict.fromkeys(name for item in record.drawn for name in item.path.observed if name != SHARPNESS)
+    known = (SHARPNESS, *HELD_OUT)
+    names = dict.fromkeys(name for item in record.drawn for name in item.path.observed if name not in known)
     for number, name in enumerate(names):
         watched = [item for item in record.drawn if name in item.path.observed]
         reading = readings.observed_reading(record.everyone, name)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import yaml
 
 from thetadot import __version__
 from thetadot.dynamics.path import Path
@@ -31,6 +32,7 @@ class Record:
         configuration: the resolved study file.
         facts: where it came from: run id, versions, date.
         lenses: what the lenses found, on each path.
+        description: what the study shows, in its author's words.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Record:
     configuration: str
     facts: Mapping[str, str]
     lenses: tuple[Found, ...] = ()
+    description: str = ""
 
     @property
     def main(self) -> tuple[Series, ...]:
@@ -70,6 +73,7 @@ def record_of(run: Any) -> Record:
         notes.insert(
             0, f"This run is not finished: its status is “{run.status}”. The report shows what is committed."
         )
+    configuration = _configuration(run)
     return Record(
         name=str(getattr(run, "name", None) or run.directory.name),
         status=str(run.status),
@@ -77,9 +81,10 @@ def record_of(run: Any) -> Record:
         everyone=tuple(everyone),
         missing=tuple(missing),
         notes=tuple(dict.fromkeys(notes)),
-        configuration=_configuration(run),
+        configuration=configuration,
         facts=_facts(run),
         lenses=lenses,
+        description=_description(configuration),
     )
 
 
@@ -131,6 +136,14 @@ def _without_weights(path: Path) -> Path:
 def _configuration(run: Any) -> str:
     file = run.directory / "study.yaml"
     return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+
+
+def _description(configuration: str) -> str:
+    try:
+        data = yaml.safe_load(configuration)
+    except yaml.YAMLError:
+        return ""
+    return str(data.get("description") or "") if isinstance(data, dict) else ""
 
 
 def _facts(run: Any) -> dict[str, str]:

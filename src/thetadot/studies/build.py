@@ -22,6 +22,8 @@ from thetadot.studies.population_schema import Population
 from thetadot.studies.schema import StudySpec
 from thetadot.studies.source import Key, Origin
 
+_MOST_MEMBERS = 10_000
+
 
 @contextlib.contextmanager
 def _pointing(origin: Origin, *key: str | int) -> Iterator[None]:
@@ -68,32 +70,61 @@ def make_problem(spec: StudySpec, origin: Origin) -> Problem:
 def _empirical(spec: shapes.Empirical, origin: Origin) -> Problem:
     with _pointing(origin, "problem", "data"):
         data = load_data(spec, origin)
-    x, y = data
+        held_out = (
+            load_data(spec, origin, split="test") if getattr(spec.data, "split", "") == "train" else None
+        )
     with _pointing(origin, "problem", "network"):
         network = _network(spec.network)
-    if isinstance(spec.network, shapes.Conv) and x.ndim == 2 and x.shape[1] == np.prod(spec.network.image):
-        x = x.reshape(-1, *spec.network.image)
+    classes = int(np.max(data[1])) + 1 if _whole(data[1]) else None
+    x, y = _fitting(spec, data, classes)
     _check_shapes(spec, x, y, origin)
     with _pointing(origin, "problem"):
-        return EmpiricalRisk(network, spec.loss, x, y, name=str(getattr(data, "name", "")) or None)
+        test = None if held_out is None else _fitting(spec, held_out, classes)
+        return EmpiricalRisk(network, spec.loss, x, y, name=str(getattr(data, "name", "")) or None, test=test)
 
 
-def load_data(spec: shapes.Empirical, origin: Origin) -> Any:
-    """The data set of a study, a tuple (x, y)."""
+def _fitting(spec: shapes.Empirical, data: Any, classes: int | None) -> tuple[Any, Any]:
+    """Flat samples as images for a convolutional network; classes as ±1 for the logistic loss, one-hot for the
+    squared one."""
+    x, y = data
+    if isinstance(spec.network, shapes.Conv) and x.ndim == 2 and x.shape[1] == np.prod(spec.network.image):
+        x = x.reshape(-1, *spec.network.image)
+    if spec.loss == "logistic" and classes == 2:
+        return x, 2.0 * np.asarray(y, np.float64) - 1.0
+    if spec.loss == "squared" and classes is not None and y.ndim == 1:
+        return x, np.eye(classes)[np.asarray(y)]
+    return x, y
+
+
+def load_data(spec: shapes.Empirical, origin: Origin, **instead: Any) -> Any:
+    """The data set of a study, a tuple (x, y), with other options instead of its own where they are given."""
     data = spec.data
-    options = data.model_dump(exclude={"kind", "path"}, exclude_none=True)
+    options: dict[str, Any] = data.model_dump(exclude={"kind", "path"}, exclude_none=True) | instead
     if isinstance(data, (shapes.Csv, shapes.Parquet, shapes.Npz)):
         file = resolved(data.path, origin)
         if file.suffix.lower() not in (f".{data.kind}", ".tsv" if data.kind == "csv" else ""):
             raise origin.error(
                 ("problem", "data", "path"), f"{file} is not a .{data.kind} file: correct path or kind"
             )
-        return problems.data.from_file(file, **options)
+        found = problems.data.from_file(file, **options)
+        numbers = all(_is_number(label) for label in found.details.get("classes", ()))
+        if spec.loss == "squared" and data.task == "auto" and numbers:
+            options["task"] = "regression"
+            return problems.data.from_file(file, **options)
+        return found
     if hasattr(data, "dimension"):
         options.setdefault("dimension", _inputs(spec.network))
     if hasattr(data, "seed"):
         options["key"] = jax.random.key(options.pop("seed"))
     return getattr(problems.data, data.kind)(**options)
+
+
+def _is_number(label: str) -> bool:
+    try:
+        float(label)
+    except ValueError:
+        return False
+    return True
 
 
 def _inputs(network: Any) -> int:
@@ -122,7 +153,9 @@ def _check_shapes(spec: shapes.Empirical, x: Any, y: Any, origin: Origin) -> Non
     inputs = int(np.prod(x.shape[1:]))
     if spec.loss == "logistic" and not np.all(np.abs(np.asarray(y)) == 1):
         raise origin.error(
-            ("problem", "loss"), f"logistic takes labels ±1, problem.data ({data.kind}) has others"
+            ("problem", "loss"),
+            f"logistic takes two classes, or labels ±1; problem.data ({data.kind}) has others: "
+            + ("take cross_entropy" if _whole(y) else "take squared"),
         )
 
     def disagree(key: Key, given: int, wanted: int, what: str) -> StudyError:
@@ -200,6 +233,12 @@ def starts(spec: StudySpec, problem: Problem, origin: Origin) -> np.ndarray:
                 )
             return stored[[init.only]]
         key = jax.random.key(init.seed)
+        if init.only is None and (init.amount or 0) > _MOST_MEMBERS:
+            raise origin.error(
+                ("init", "members"),
+                f"given {init.amount:,}; a run has at most {_MOST_MEMBERS:,}: give fewer, or spread them over "
+                "processes with a key `sweep` and `thetadot sweep`",
+            )
         members = range(init.amount or 0) if init.only is None else [init.only]
         if init.scales is not None:
             draw = jax.random.fold_in(key, 0)
@@ -258,7 +297,9 @@ def make_rule(spec: Any, member: int) -> Any:
 
 
 def check_rules(spec: StudySpec, problem: Problem, origin: Origin) -> None:
-    """Every rule can be made and fits the problem."""
+    """Every rule can be made and fits the problem, and all that is observed can be."""
+    from thetadot.dynamics.observables import resolve_observables
+
     rules: list[tuple[Key, Any]] = [(("rule",), spec.rule)]
     rules += [(("compare", index), rule) for index, rule in enumerate(spec.compare)]
     for key, rule in rules:
@@ -280,8 +321,7 @@ def check_rules(spec: StudySpec, problem: Problem, origin: Origin) -> None:
             except TypeError as error:
                 raise origin.error((*key, "arguments"), _first_line(error)) from error
     with _pointing(origin, "observe"):
-        if "balancedness" in set(spec.observed.values()) and not problem.layout.neurons:
-            raise origin.error(("observe",), "balancedness needs hidden neurons, and this problem names none")
+        resolve_observables(spec.observed, problem)
 
 
 def _check_saves(saves: Any, key: Key, origin: Origin) -> None:

@@ -13,9 +13,19 @@ from pydantic import BaseModel, ValidationError
 
 from thetadot.studies.errors import StudyError
 from thetadot.studies.lenses import lens_names, lens_options
+from thetadot.studies.rule_schema import OPTIMIZERS
 from thetadot.studies.schema import StudySpec
 from thetadot.studies.source import Key, Origin
 
+# What other programs call things.
+_MEANT = {
+    "ce": ("cross_entropy",), "nll": ("cross_entropy",), "softmax": ("cross_entropy",), "bce": ("logistic",),
+    "mse": ("squared",), "l2": ("squared",), "epochs": ("steps",), "iterations": ("steps",), "max_steps": ("steps",),
+    "lr": ("learning_rate",), "eta": ("learning_rate",), "step_size": ("learning_rate",), "batch": ("batch_size",),
+    "gd": ("gradient_descent",), "sgd": ("minibatch",), "momentum": ("heavy_ball",), "gradient_flow": ("flow",),
+    "seeds": ("members",), "runs": ("members",), "layers": ("widths",), "model": ("network",), "file": ("path",),
+    "dataset": ("data",), "optimiser": ("rule", "optimizer"), "optimizer": ("rule",), "label": ("target",),
+}  # fmt: skip
 _RANK = {"extra_forbidden": 0, "union_tag_invalid": 1, "missing": 3, "union_tag_not_found": 3}
 
 
@@ -195,8 +205,9 @@ def _message(item: Any, key: Key, data: Any, model: type) -> str:
         words = [word.strip(" '") for word in context["expected"].replace(" or ", ", ").split(",")]
         return f"given {given}; allowed: {', '.join(words)}{_nearest(str(_value(data, key)), words)}"
     if kind in ("model_type", "model_attributes_type", "dict_type"):
-        allowed = _keys(_model_at(item["loc"], model))
-        return f"given {given}; expected a mapping" + (f" with keys {', '.join(allowed)}" if allowed else "")
+        return f"given {given}; expected a mapping{_example(item['loc'], key, _value(data, key), model)}"
+    if kind == "list_type" and isinstance(_value(data, key), str):
+        return f"given {given}; expected a list: write [{_value(data, key)}]"
     if kind == "value_error":
         reason = str(context.get("error", item["msg"]))
         return reason if isinstance(_value(data, key), (Mapping, list)) else f"given {given}; {reason}"
@@ -206,6 +217,21 @@ def _message(item: Any, key: Key, data: Any, model: type) -> str:
     return f"given {given}; {message[0].lower()}{message[1:]}".replace("input should be", "expected").replace(
         "a valid array", "a list"
     )
+
+
+def _example(loc: tuple[str | int, ...], key: Key, value: Any, model: type) -> str:
+    """How a mapping that is expected would be written."""
+    kinds = _kinds(_model_at(loc, model, union=True))
+    if kinds:
+        near = difflib.get_close_matches(str(value).lower(), kinds, n=1) or kinds
+        return f", such as {{kind: {near[0]}, …}}; kinds are {', '.join(kinds)}"
+    allowed = _keys(_model_at(loc, model))
+    if key[-1:] == ("lenses",):
+        named = value[0] if isinstance(value, list) and value else value
+        return f": write {{{named if isinstance(named, str) else 'stability'}: {{}}}}"
+    if not allowed:
+        return ""
+    return f" with keys {', '.join(allowed)}" + ("; write {} for the defaults" if value is None else "")
 
 
 def _value(data: Any, key: Key) -> Any:
@@ -225,7 +251,11 @@ def _shown(value: Any) -> str:
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word.lower().replace("-", "_"), list(known), n=1)
+    known, plain = list(known), word.lower().replace("-", "_")
+    if "optax" in known and plain in OPTIMIZERS and plain != "sgd":
+        return f"; did you mean `kind: optax` with `optimizer: {plain}`?"
+    near = [meant for meant in _MEANT.get(plain, ()) if meant in known]
+    near = near or difflib.get_close_matches(plain, known, n=1)
     return f"; did you mean `{near[0]}`?" if near else ""
 
 
@@ -241,7 +271,10 @@ def _fields(model: Any) -> dict[str, Any]:
 
 
 def _kinds(annotation: Any) -> list[str]:
-    return [typing.get_args(model.model_fields["kind"].annotation)[0] for model in _members(annotation)]
+    members = [
+        member for member in _members(annotation) if _is_model(member) and "kind" in member.model_fields
+    ]
+    return [tag for member in members if (tag := _tag(member))]
 
 
 def _is_model(annotation: Any) -> bool:

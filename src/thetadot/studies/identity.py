@@ -46,10 +46,11 @@ def configuration_hash(spec: StudySpec, origin: Origin) -> str:
     """SHA-256 of what decides the numbers of a run, besides versions.
 
     Files count by their content, not by their place. The budget does not count: it decides when a session
-    stops, and the next one goes on to the same bits. The description does not count either.
+    stops, and the next one goes on to the same bits. What is written for people does not
+    count either.
     """
     data = configuration(spec)
-    for left_out in ("budget", "description"):
+    for left_out in ("budget", "description", "takes"):
         data.pop(left_out, None)
     for dotted, file in named_files(spec, origin).items():
         *parents, last = dotted.split(".")

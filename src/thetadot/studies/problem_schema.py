@@ -107,10 +107,14 @@ class Conv(Part):
 Network = Annotated[Mlp | Linear | TwoLayer | Diagonal | Residual | Conv, Field(discriminator="kind")]
 
 
+Split = Literal["all", "train", "test"]
+
+
 class _Packaged(Part):
     standardise: bool = True
     """Give every column mean 0 and variance 1."""
-    split: Literal["all", "train", "test"] = "all"
+    split: Split = "all"
+    """The part that is trained on; with `train` the test part (a fifth) is held out, for `observe: [test_loss]`."""
 
 
 class Digits(_Packaged):
@@ -193,14 +197,29 @@ class LinearSystem(_Drawn):
     """Condition number of the inputs' covariance."""
 
 
+class ModularAddition(Part):
+    """Pairs of numbers on a clock, one-hot, labelled with their sum: the classes are 0 … modulus − 1."""
+
+    kind: Literal["modular_addition"]
+    modulus: Annotated[int, Field(ge=2)] = 23
+    """Numbers on the clock; the network has twice as many inputs."""
+    train: Annotated[Positive, Field(lt=1)] = 0.7
+    """Share of the pairs in the train part."""
+    split: Split = "train"
+    """The part that is trained on; with `train` the other is held out, for `observe: [test_loss]`."""
+    seed: Seed = 0
+    """Of which pairs are trained on."""
+
+
 class _File(Part):
     path: FileName
     """File; relative names are relative to the study file."""
     task: Literal["auto", "classification", "regression"] = "auto"
-    """What the target is; auto: classes if it holds texts or whole numbers."""
+    """What the target is; auto: numbers for the squared loss, else classes if it holds texts or whole numbers."""
     standardise: bool = True
     """Give every column mean 0 and variance 1."""
-    split: Literal["all", "train", "test"] = "all"
+    split: Split = "all"
+    """The part that is trained on; with `train` the test part (a fifth) is held out, for `observe: [test_loss]`."""
 
 
 class Csv(_File):
@@ -229,7 +248,7 @@ class Npz(_File):
 
 Data = Annotated[
     Digits | Iris | Diabetes | BreastCancer
-    | TeacherStudent | GaussianBlobs | SineRegression | LinearSystem
+    | TeacherStudent | GaussianBlobs | SineRegression | LinearSystem | ModularAddition
     | Csv | Parquet | Npz,
     Field(discriminator="kind"),
 ]  # fmt: skip
@@ -242,6 +261,8 @@ class Empirical(Part):
     network: Network
     data: Data
     loss: Literal["squared", "cross_entropy", "logistic"]
+    """Of numbers squared; of classes cross_entropy, or squared on one-hot labels, with one output for each, or, of two
+    classes, logistic with one output."""
 
 
 class Python(Part):

@@ -8,6 +8,8 @@ from typing import Any
 
 from thetadot.papers import MeasurementError, reproduce
 from thetadot.studies.durable import append_line, make_directory, replace_file
+from thetadot.studies.errors import StoreError
+from thetadot.studies.manifest import MANIFEST_FILE
 
 TABLE_FILE, LOG_FILE = "claims.json", "log.jsonl"
 
@@ -28,7 +30,10 @@ def reproduce_paper(
 
     Raises:
         UnknownPaperError: no paper has this name; nothing is written.
+        StoreError: the directory holds the run of a study, whose report would be overwritten.
     """
+    if (directory / MANIFEST_FILE).exists():
+        raise StoreError(f"{directory} holds the run of a study: choose another directory with -o")
 
     def progress(step: Any) -> None:
         if tell is not None:

@@ -232,7 +232,7 @@ def _difference(study: Any, place: FilePath) -> str:
     except StudyError:
         return "its study.yaml cannot be read"
     here = identity.configuration(study.spec)
-    named = {"budget", "description", *identity.named_files(study.spec, study.origin)}
+    named = {"budget", "description", "takes", *identity.named_files(study.spec, study.origin)}
     found = [f"{key} is {old} there and {new} here" for key, old, new in identity.differences(there, here)
              if key.partition(".")[0] not in named and key not in named]  # fmt: skip
     if not found:

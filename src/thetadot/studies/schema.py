@@ -9,7 +9,9 @@ from thetadot.studies.problem_schema import Problem
 from thetadot.studies.rule_schema import Rule
 from thetadot.studies.schema_parts import Count, Duration, FileName, Part, Positive, Seed, Word
 
-Observable = Literal["sharpness", "layer_norms", "balancedness", "alignment"]
+Observable = Literal[
+    "sharpness", "layer_norms", "balancedness", "alignment", "test_loss", "accuracy", "test_accuracy"
+]
 Values = Annotated[list[Any], Field(min_length=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
@@ -65,7 +67,9 @@ class StudySpec(Part):
     name: Name
     """Name of the run directory: letters, digits, dot, dash, underscore."""
     description: str = ""
-    """What the study shows, for people."""
+    """What the study shows, for people; `thetadot list` prints the first sentence."""
+    takes: str = ""
+    """About how long it takes, for people."""
     problem: Problem
     init: Init = Init()
     rule: Rule

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from thetadot.problems import Problem
+from thetadot.studies import bundled
 from thetadot.studies.errors import StudyError
 from thetadot.studies.explain import validated
 from thetadot.studies.identity import configuration
@@ -16,8 +17,6 @@ from thetadot.studies.progress import Progress
 from thetadot.studies.run import Run
 from thetadot.studies.schema import StudySpec
 from thetadot.studies.source import Origin, override, read_file
-
-_BUNDLED = "thetadot.studies.bundled"
 
 
 class Study:
@@ -158,8 +157,7 @@ class Study:
 
 def bundled_names() -> tuple[str, ...]:
     """Names of the studies that come with thetadot."""
-    files = importlib.resources.files(_BUNDLED).iterdir()
-    return tuple(sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml")))
+    return bundled.names()
 
 
 def study_file(source: str | Path) -> Path:
@@ -170,7 +168,7 @@ def study_file(source: str | Path) -> Path:
     if path.is_dir():
         return path / "study.yaml"
     if str(source) in bundled_names() and not path.exists():
-        return Path(str(importlib.resources.files(_BUNDLED) / f"{source}.yaml"))
+        return Path(str(importlib.resources.files(bundled) / f"{source}.yaml"))
     if not path.suffix and not path.exists():
         near = difflib.get_close_matches(str(source), bundled_names(), n=1)
         hint = f"; did you mean `{near[0]}`?" if near else ""

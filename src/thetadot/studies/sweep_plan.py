@@ -20,7 +20,7 @@ from thetadot.studies.study import Study
 SWEEP_FILE, RUNS = "sweep.json", "runs"
 FORMAT = 1
 _POINT, _MEMBER = "point", "member"
-_KEPT = ("name", "description", "budget")
+_KEPT = ("name", "description", "takes", "budget")
 
 
 @dataclasses.dataclass(frozen=True)

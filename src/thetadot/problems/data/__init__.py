@@ -3,6 +3,7 @@
 from thetadot.problems.data.dataset import Dataset
 from thetadot.problems.data.drawn import gaussian_blobs, linear_system, sine_regression, teacher_student
 from thetadot.problems.data.files import from_file
+from thetadot.problems.data.modular import modular_addition
 from thetadot.problems.data.packaged import breast_cancer, diabetes, digits, iris
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "gaussian_blobs",
     "iris",
     "linear_system",
+    "modular_addition",
     "sine_regression",
     "teacher_student",
 ]
