@@ -150,7 +150,8 @@ def test_a_click_on_an_event_goes_to_its_time(viewer, open_page, runs):
 
 def test_the_key_hides_a_rule_in_every_figure(viewer, open_page):
     page = open_page(viewer.at("/run?run=curve"))
-    visible = f'() => {MODELS}.filter((model) => model.tags.includes("rule:1") && "visible" in model).map((model) => model.visible)'
+    drawn = f'{MODELS}.filter((model) => model.tags.includes("rule:1") && "visible" in model)'
+    visible = f"() => {drawn}.map((model) => model.visible)"
     page.get_by_text("Sharpness").wait_for()
     assert all(page.evaluate(visible))
     button = page.get_by_role("button", name="gradient descent (learning rate 0.5)")
@@ -233,7 +234,8 @@ import jax, thetadot as td
 
 def make_problem():
     pathlib.Path(__file__).with_name("ran").touch()
-    return td.EmpiricalRisk(td.mlp([2, 3, 3], "tanh"), td.cross_entropy, *td.data.gaussian_blobs(jax.random.key(0), samples=30, classes=3))
+    data = td.data.gaussian_blobs(jax.random.key(0), samples=30, classes=3)
+    return td.EmpiricalRisk(td.mlp([2, 3, 3], "tanh"), td.cross_entropy, *data)
 """
 
 

@@ -103,7 +103,9 @@ def _new(root: Path, start_from: str, files: bool) -> Any:
         if location is not None:
             location.param.update(pathname="/run", search="?" + urlencode({"run": name}), reload=True)
 
-    return new_run_page(root, follow, start_from or None, files=files)
+    form = new_run_page(root, follow, start_from or None, files=files)
+    heading = Text("heading.html.j2", title="New run")
+    return pn.Column(heading.pane, form, sizing_mode="stretch_width")
 
 
 def _page(title: str, where: str, make: Callable[[Callable[[str], str]], Any]) -> Callable[[], Any]:
