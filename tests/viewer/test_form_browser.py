@@ -3,6 +3,7 @@
 import itertools
 import shutil
 import socket
+import time
 
 import panel as pn
 import pytest
@@ -53,6 +54,12 @@ def followed():
     return []
 
 
+def listens(port):
+    """Whether a server answers at this port."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 @pytest.fixture(scope="module")
 def address(root, followed):
     """A server of the page alone, with the policy."""
@@ -70,6 +77,11 @@ def address(root, followed):
         port=port, address="127.0.0.1", show=False, threaded=True, title="New run",
         websocket_origin=[f"127.0.0.1:{port}"],
     )  # fmt: skip
+    # The thread comes back before its server listens.
+    end = time.monotonic() + LONGEST / 1000
+    while not listens(port):
+        assert time.monotonic() < end
+        time.sleep(0.02)
     yield f"http://127.0.0.1:{port}/new"
     server.stop()
     patch.undo()

@@ -63,7 +63,17 @@ def test_the_form_starts_empty_or_from_a_study_or_from_a_run(root):
 
 
 @pytest.mark.parametrize(
-    "name", ["gone", "two", "../outside", "/etc", "<script>alert(1)</script>", "one/../../outside"]
+    "name",
+    [
+        "gone",
+        "two",
+        "../outside",
+        "/etc",
+        "<script>alert(1)</script>",
+        "one/../../outside",
+        "one\0",
+        "x" * 5000,
+    ],
 )
 def test_what_is_no_run_here_leaves_the_form_empty_and_is_told_as_text(root, name):
     page = NewRun(root, print, name)

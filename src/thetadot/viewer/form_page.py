@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -134,8 +135,10 @@ class NewRun:
     def _read(self, name: str) -> Mapping[str, Any]:
         if name in bundled_names():
             return read_file(study_file(name))[0]
-        directory = (self._root / name).resolve()
-        if not directory.is_relative_to(self._root.resolve()) or not (directory / MANIFEST_FILE).is_file():
+        directory = (self._root / name.replace("\0", "�")).resolve()
+        if not directory.is_relative_to(self._root.resolve()) or not os.path.isfile(
+            directory / MANIFEST_FILE
+        ):
             raise FormError("There is no such run here.")
         return read_file(directory / "study.yaml")[0]
 
