@@ -47,12 +47,12 @@ class Side:
     def __init__(self, catalogue: Catalogue, letter: str, name: str, rule: int, changed: Any):
         self._catalogue, self.letter, self._changed = catalogue, letter, changed
         names = catalogue.names()
-        self._run = control(pn.widgets.Select(name=f"{letter}: run", options=names), f"run-{letter}")
+        self._run = control(pn.widgets.Select(label=f"{letter}: run", options=names), f"run-{letter}")
         self._run.value = name if name in names else next(iter(names), None)
         self._member = control(
-            pn.widgets.Select(name=f"{letter}: member", options=[0], width=120), f"member-{letter}"
+            pn.widgets.Select(label=f"{letter}: member", options=[0], width=120), f"member-{letter}"
         )
-        self._rule = control(pn.widgets.Select(name=f"{letter}: rule", options={}), f"rule-{letter}")
+        self._rule = control(pn.widgets.Select(label=f"{letter}: rule", options={}), f"rule-{letter}")
         self.run: Run | None = None
         self._series: tuple[Series, ...] = ()
         self._open(rule)

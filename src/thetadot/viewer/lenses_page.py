@@ -27,7 +27,7 @@ def lenses_page(run: Run, name: str) -> pn.Column:
         name=name, address="run?" + urlencode({"run": name}), notes=record.notes, empty=not sections,
         titles=list(sections),
     )  # fmt: skip
-    chosen = control(pn.widgets.Select(name="Lens", options=[_ALL, *sections]), "lens")
+    chosen = control(pn.widgets.Select(label="Lens", options=[_ALL, *sections]), "lens")
     body = pn.Column(sizing_mode="stretch_width")
 
     def show(*_: object) -> None:

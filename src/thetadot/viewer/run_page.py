@@ -33,15 +33,15 @@ class RunPage:
         self._name = name
         chosen = member if member in run.members else 0
         self._member = control(
-            pn.widgets.Select(name="Member", options=list(run.members), value=chosen), "member"
+            pn.widgets.Select(label="Member", options=list(run.members), value=chosen), "member"
         )
-        self._rule = control(pn.widgets.Select(name="Slider follows", options={}), "rule")
-        self._layer = control(pn.widgets.Select(name="Neurons of layer", options=[], visible=False), "layer")
+        self._rule = control(pn.widgets.Select(label="Slider follows", options={}), "rule")
+        self._layer = control(pn.widgets.Select(label="Neurons of layer", options=[], visible=False), "layer")
         self._slider = control(
-            pn.widgets.IntSlider(name="Saved row", end=1, sizing_mode="stretch_width"), "save"
+            pn.widgets.IntSlider(label="Saved row", end=1, sizing_mode="stretch_width"), "save"
         )
-        self._play = control(pn.widgets.Toggle(name=_PLAY, width=110), "play")
-        self._code = control(pn.widgets.Button(name="Run the study's own code for more figures"), "own-code")
+        self._play = control(pn.widgets.Toggle(label=_PLAY, width=110), "play")
+        self._code = control(pn.widgets.Button(label="Run the study's own code for more figures"), "own-code")
         self._head, self._moment, self._about = (
             Text("run.html.j2"),
             Text("moment.html.j2"),
@@ -181,7 +181,7 @@ class RunPage:
         if self._player is not None:
             self._player.stop()
             self._player = None
-        self._play.name = _PAUSE if self._play.value else _PLAY
+        self._play.label = _PAUSE if self._play.value else _PLAY
         if self._play.value:
             if self._slider.value >= self._slider.end:
                 self._slider.value = 0

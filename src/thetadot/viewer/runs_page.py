@@ -23,9 +23,9 @@ def runs_page(catalogue: Catalogue, below: str = "") -> pn.Column:
         below: a folder of it, such as the one of a sweep.
     """
     words = control(
-        pn.widgets.TextInput(name="Filter by name or rule", placeholder="part of a name"), "filter"
+        pn.widgets.TextInput(label="Filter by name or rule", placeholder="part of a name"), "filter"
     )
-    status = control(pn.widgets.Select(name="Status", options=_CHOICES), "status")
+    status = control(pn.widgets.Select(label="Status", options=_CHOICES), "status")
     table = Text("runs.html.j2")
 
     def show(*_: object) -> None:

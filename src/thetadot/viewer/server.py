@@ -181,7 +181,7 @@ def view(
     here = f"http://{f'[{shown}]' if ':' in shown else shown}:{server.port}"
     server.start()
     say(f"viewer of {root}: {here}{path}" + ("" if token is None else "  (asks for the token)"))
-    say("Ctrl-C ends it; runs go on.")
+    say("Ctrl-C ends it; runs that were started here stop with it, and can be resumed.")
     if browser:
         webbrowser.open(here + path)
     loop = IOLoop.current()
