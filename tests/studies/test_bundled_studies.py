@@ -16,6 +16,7 @@ def test_every_bundled_study_is_valid_and_says_what_it_shows(name):
     study = getattr(bundled, name)
     assert study.name == name
     assert study.spec.takes
+    assert bundled.overview()[name].description == study.spec.description
     assert len(bundled.overview()[name].sentence) > 60
     problem = study.problem
     check_rules(study.spec, problem, study.origin)

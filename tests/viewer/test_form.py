@@ -150,10 +150,14 @@ def test_the_form_follows_a_schema_that_it_has_never_seen():
 
 
 @pytest.mark.parametrize("name", bundled_names())
-def test_a_bundled_study_survives_the_form(name):
+def test_a_bundled_study_survives_the_form_unless_it_runs_code(name):
     study = Study.load(name)
+    if study.spec.problem.kind == "python":
+        with pytest.raises(FormError, match="python is not offered"):
+            form_of(study.resolved())
+        return
     data = read(form_of(study.resolved()))
-    assert Study(**data) == study
+    assert Study(**data) == Study(**study.resolved())
     assert len(json.dumps(data)) < len(json.dumps(study.resolved()))
 
 

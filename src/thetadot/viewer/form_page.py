@@ -13,10 +13,10 @@ import panel as pn
 from markupsafe import Markup
 
 from thetadot.errors import ThetadotError
-from thetadot.studies import bundled_names, json_schema
+from thetadot.studies import bundled, bundled_names, json_schema
 from thetadot.studies.manifest import MANIFEST_FILE
-from thetadot.studies.source import read_file
-from thetadot.studies.study import Study, study_file
+from thetadot.studies.source import read_file, read_yaml
+from thetadot.studies.study import Study
 from thetadot.viewer import form_style as style
 from thetadot.viewer import start_run
 from thetadot.viewer.form_fields import Board, FormError, Key, Problem, heading
@@ -134,7 +134,7 @@ class NewRun:
 
     def _read(self, name: str) -> Mapping[str, Any]:
         if name in bundled_names():
-            return read_file(study_file(name))[0]
+            return read_yaml(bundled.text(name), name, Path())[0]
         directory = (self._root / name.replace("\0", "�")).resolve()
         if not directory.is_relative_to(self._root.resolve()) or not os.path.isfile(
             directory / MANIFEST_FILE

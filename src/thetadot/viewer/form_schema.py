@@ -132,7 +132,7 @@ def form_tree(schema: Mapping[str, Any], *, files: bool = True) -> Part:
         >>> from thetadot.studies import json_schema
         >>> tree = form_tree(json_schema())
         >>> [field.name for field in tree.fields]
-        ['name', 'description', 'problem', 'init', 'rule', 'compare', 'observe', 'lenses', 'budget']
+        ['name', 'description', 'takes', 'problem', 'init', 'rule', 'compare', 'observe', 'lenses', 'budget']
         >>> list(tree.field("problem").branches)
         ['empirical', 'population']
     """

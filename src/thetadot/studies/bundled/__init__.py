@@ -48,7 +48,9 @@ def text(name: str) -> str:
     """
     here = importlib.resources.files(__name__)
     written = (here / f"{name}.yaml").read_text(encoding="utf-8")
-    return re.sub(r"\b(file|path): ([\w.]+)", lambda found: f"{found[1]}: {here / found[2]}", written)
+    return re.sub(
+        r"\b(file|path): (\w+\.(?:py|csv))", lambda found: f"{found[1]}: {here / found[2]}", written
+    )
 
 
 def overview() -> dict[str, Overview]:
