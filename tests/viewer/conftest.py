@@ -52,6 +52,7 @@ SADDLE = {
     },
     "init": {"scale": 1e-4},
     "rule": {"kind": "flow", "until": {"time": 200.0, "grad_norm": 1e-3}},
+    "lenses": {"conservation": {}},
 }
 
 
