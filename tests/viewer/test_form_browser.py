@@ -1,118 +1,36 @@
 """The form of a new run in a real browser: messages beside fields, hostile text as text, a run that starts."""
 
 import itertools
-import shutil
-import socket
-import time
 
-import panel as pn
 import pytest
-import tornado.web
 
 from tests.viewer.form_studies import empirical
 from thetadot.studies import Study, open_run
-from thetadot.viewer import start_run
-from thetadot.viewer.form_page import new_run_page
 
-LONGEST = 120_000
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-# Nothing may need eval, or come from elsewhere. (The blob is how Panel's default template looks what a browser can.)
-POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' blob:; "
-    "style-src 'self' 'unsafe-inline'; img-src 'self' data:"
-)
 TINY = empirical(
     network={"kind": "linear", "widths": [3, 1]},
     rule={"kind": "gradient_descent", "learning_rate": 0.1, "steps": 3},
 )
 
 
-def chromium_path():
-    """The browser of the system, or None."""
-    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
-
-pytestmark = [
-    pytest.mark.skipif(chromium_path() is None, reason="no Chromium on the PATH"),
-    # Of Panel's server thread and Playwright's loop: their sockets are closed by the end of the process.
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-]
-
-
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """The directory of runs."""
+    """The directory of runs, empty at first."""
     return tmp_path_factory.mktemp("runs")
 
 
 @pytest.fixture(scope="module")
-def followed():
-    """The runs to which the page has led."""
-    return []
-
-
-def listens(port):
-    """Whether a server answers at this port."""
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-@pytest.fixture(scope="module")
-def address(root, followed):
-    """A server of the page alone, with the policy."""
-    patch = pytest.MonkeyPatch()
-    patch.setattr(
-        tornado.web.RequestHandler,
-        "set_default_headers",
-        lambda handler: handler.set_header("Content-Security-Policy", POLICY),
-    )
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = pn.serve(
-        {"new": lambda: new_run_page(root, followed.append)},
-        port=port, address="127.0.0.1", show=False, threaded=True, title="New run",
-        websocket_origin=[f"127.0.0.1:{port}"],
-    )  # fmt: skip
-    # The thread comes back before its server listens.
-    end = time.monotonic() + LONGEST / 1000
-    while not listens(port):
-        assert time.monotonic() < end
-        time.sleep(0.02)
-    yield f"http://127.0.0.1:{port}/new"
-    server.stop()
-    patch.undo()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Chromium."""
-    api = pytest.importorskip("playwright.sync_api")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium_path(), args=ARGUMENTS)
-        yield browser
-        browser.close()
+def viewer(serve, root):
+    """A viewer of it."""
+    return serve(root)
 
 
 @pytest.fixture
-def page(browser, address):
-    """The page, open; it must leave the console without errors, and open no dialog."""
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.set_default_timeout(LONGEST)
-    complaints = []
-    page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
-
-    page.goto(address)
+def page(viewer, open_page):
+    """The page, open."""
+    page = open_page(viewer.at("/new"))
     page.get_by_role("button", name="Check").wait_for()
-    yield page
-    page.close()
-    # A page without an icon is none of the form's business.
-    assert [one for one in complaints if "favicon" not in one and "404" not in one] == []
+    return page
 
 
 def fill(page, label, text):
@@ -149,7 +67,7 @@ def test_wrong_input_is_told_beside_its_field_and_hostile_text_stays_text(page):
     assert page.locator("img").count() == 0
 
 
-def test_the_form_starts_a_run_and_leads_to_it(page, root, followed):
+def test_the_form_starts_a_run_and_leads_to_its_page_which_follows_it(page, root):
     fill(page, "name", "tiny")
     choose(page, "network *", "linear")
     page.get_by_text("A fully connected network without activation.").wait_for()
@@ -163,11 +81,18 @@ def test_the_form_starts_a_run_and_leads_to_it(page, root, followed):
     start = page.get_by_role("button", name="Start", exact=True)
     start.focus()
     page.keyboard.press("Enter")
-    page.get_by_text("tiny runs").wait_for()
-    assert followed == ["tiny"]
-    assert start_run._children[root / "tiny"].wait(LONGEST / 1000)
+    page.get_by_role("heading", name="tiny").wait_for()
+    assert page.url.endswith("/run?run=tiny")
+    page.get_by_text("✓ done").first.wait_for()
+    page.get_by_text("3 of 3").wait_for()
     assert Study.load(root / "tiny") == Study(**{**TINY, "name": "tiny"})
     assert open_run(root / "tiny").status == "done"
+
+
+def test_a_run_fills_the_form_of_the_next(viewer, open_page, runs, serve):
+    page = open_page(serve(runs).at("/new?from=curve"))
+    page.get_by_text("Named curve-2: curve is there already.").wait_for()
+    assert page.get_by_label("widths").first.input_value() == "1, 4, 1"
 
 
 def test_on_a_phone_the_fields_stand_in_one_column(page):
