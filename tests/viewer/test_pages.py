@@ -63,10 +63,10 @@ def test_the_table_shows_every_run_and_filters_as_one_types(viewer, open_page):
     names = page.locator("tbody th")
     names.nth(5).wait_for()
     assert set(names.all_inner_texts()) == {"curve", "blobs", "saddle", "older/curve", "broken", HOSTILE}
-    page.get_by_label("Filter by name or rule").press_sequentially("curve")
+    page.get_by_label("Filter by name or problem").press_sequentially("curve")
     page.get_by_text("2 runs of 6").wait_for()
     assert set(names.all_inner_texts()) == {"curve", "older/curve"}
-    page.get_by_label("Filter by name or rule").fill("")
+    page.get_by_label("Filter by name or problem").fill("")
     page.get_by_label("Status").select_option("unreadable")
     page.get_by_text("1 run of 6").wait_for()
     assert "manifest.json" in page.locator("tbody").inner_text()

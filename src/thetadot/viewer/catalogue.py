@@ -164,7 +164,8 @@ class Catalogue:
 def _of_run(run: Run, name: str, changed: float) -> Entry:
     lines = [line for line in run.table() if line.compare is None]
     losses = [line.loss for line in lines if np.isfinite(line.loss)]
-    methods = dict.fromkeys(line.rule for line in lines if line.rule)
+    begun = [record for record in run.manifest.series.values() if record is not None]
+    what = dict.fromkeys(str(record.info.get("problem") or "") for record in begun)
     return Entry(
         name=name,
         kind="run",
@@ -172,5 +173,5 @@ def _of_run(run: Run, name: str, changed: float) -> Entry:
         members=len(run.members),
         loss=float(np.median(losses)) if losses else math.nan,
         changed=changed,
-        remark=", ".join(methods),
+        remark=", ".join(filter(None, what)),
     )

@@ -103,7 +103,7 @@ def compare_page(catalogue: Catalogue, first: str = "", second: str = "") -> pn.
         sides = (a, b)
         there = [side.series for side in sides if side.series is not None]
         charts = {name: chart for name, chart in _charts(there) if not chart.empty}
-        key.show(key=[("rule", rule, name) for rule, name in rule_names(there).items()])
+        key.show(pressable=True, key=[("rule", rule, name) for rule, name in rule_names(there).items()])
         shown = []
         for name, chart in charts.items():
             figures.setdefault(name, Figure(name, keyed=False)).show(chart)

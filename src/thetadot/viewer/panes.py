@@ -70,7 +70,8 @@ class Figure:
             reading: what it says.
             method: how it is made.
         """
-        self._head.show(title=chart.title, reading=reading, key=_key(chart, self._keyed))
+        key = _key(chart, self._keyed)
+        self._head.show(title=chart.title, reading=reading, key=key, pressable=not chart.cells)
         self._method.show(text=method)
         if self.plot is None or not refresh(self.plot, chart):
             self.plot = self._drawn(chart)

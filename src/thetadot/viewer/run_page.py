@@ -115,7 +115,10 @@ class RunPage:
         last = len(chosen.path.ts) - 1
         self._slider.param.update(end=max(1, last), value=last if at_end else min(self._slider.value, last))
         rules = rule_names(self._shown.series)
-        self._key.show(key=[("rule", rule, name) for rule, name in rules.items()] if len(rules) > 1 else [])
+        self._key.show(
+            pressable=True,
+            key=[("rule", rule, name) for rule, name in rules.items()] if len(rules) > 1 else [],
+        )
         self._panes = {pane.name: pane for pane in time_panes(self._shown.series, chosen)}
         for name, pane in self._panes.items():
             self._figure(name).show(pane.chart)
