@@ -257,3 +257,18 @@ def test_a_studys_own_code_is_run_only_when_the_reader_says_so(serve, open_page,
     page.get_by_role("button", name="Run the study's own code").click()
     page.get_by_text("Confusion matrix at t").wait_for()
     assert (tmp_path / "ran").exists()
+
+
+def test_a_run_that_is_deleted_or_has_no_readable_study_is_told_and_the_page_stays(
+    serve, open_page, runs, tmp_path
+):
+    place = tmp_path / "runs" / "curve"
+    shutil.copytree(runs / "curve", place)
+    (place / "study.yaml").write_text("problem: [")
+    page = open_page(serve(tmp_path / "runs").at("/run?run=curve"))
+    page.get_by_text("Neurons of layer 1 at t").wait_for()
+    page.get_by_text("Members, rules and cost").click()
+    page.get_by_text("No confusion figure: the study cannot be read").wait_for()
+    shutil.rmtree(place)
+    page.get_by_text("This run cannot be read any more").wait_for()
+    assert page.get_by_role("heading", name="Loss").is_visible()

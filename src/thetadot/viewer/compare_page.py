@@ -106,7 +106,9 @@ def compare_page(catalogue: Catalogue, first: str = "", second: str = "") -> pn.
         key.show(pressable=True, key=[("rule", rule, name) for rule, name in rule_names(there).items()])
         shown = []
         for name, chart in charts.items():
-            figures.setdefault(name, Figure(name, keyed=False)).show(chart)
+            if name not in figures:
+                figures[name] = Figure(name, keyed=False)
+            figures[name].show(chart)
             shown.append(figures[name])
         link(shown)
         cards.objects = [figure.card for figure in shown]

@@ -60,7 +60,10 @@ class MomentPanes:
         self._problem: Problem | None = None
         self._making = threading.Lock()
         self._asked: Asked | None = None
-        self._refusal = _OWN_CODE if run.study.spec.problem.kind == "python" else ""
+        try:
+            self._refusal = _OWN_CODE if run.study.spec.problem.kind == "python" else ""
+        except ThetadotError as error:
+            self._refusal = f"the study cannot be read: {error}"
         self._quick = Latest[Asked, Found](document, lambda asked: self._find(asked, slow=False), show)
         self._slow = Latest[Asked, Found](document, lambda asked: self._find(asked, slow=True), show, _REST)
 

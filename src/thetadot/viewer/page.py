@@ -8,6 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, PrefixLoader, StrictUndefined, Template
 from markupsafe import Markup
+from panel.io.resources import LOCAL_DIST
 
 from thetadot.report.page import swatch
 from thetadot.report.theme import variables
@@ -46,7 +47,10 @@ def frame(title: str, where: str) -> tuple[Template, Mapping[str, Any]]:
         title: of the page.
         where: which entry of the navigation it is.
     """
+    # Panel learns only while it renders a page where its files are, and looks for them in the network where a session
+    # is made anew without that (a browser that took long to connect).
     return environment().get_template("viewer/page.html.j2"), {
+        "dist_url": LOCAL_DIST,
         "heading": title,
         "where": where,
         "nonce": NONCE,

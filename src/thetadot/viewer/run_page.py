@@ -7,6 +7,7 @@ import numpy as np
 import panel as pn
 
 from thetadot.dynamics.wording import number
+from thetadot.errors import ThetadotError
 from thetadot.report.series import Series, rule_names
 from thetadot.studies.run import Run
 from thetadot.viewer.moment_panes import Asked, Found, MomentPanes
@@ -42,12 +43,8 @@ class RunPage:
         )
         self._play = control(pn.widgets.Toggle(label=_PLAY, width=110), "play")
         self._code = control(pn.widgets.Button(label="Run the study's own code for more figures"), "own-code")
-        self._head, self._moment, self._about = (
-            Text("run.html.j2"),
-            Text("moment.html.j2"),
-            Text("about.html.j2"),
-        )
-        self._key = Text("keys.html.j2")
+        self._head, self._moment = Text("run.html.j2"), Text("moment.html.j2")
+        self._about, self._key = Text("about.html.j2"), Text("keys.html.j2")
         self._figures: dict[str, Figure] = {}
         self._panes: dict[str, TimePane] = {}
         self._grid = grid()
@@ -55,6 +52,7 @@ class RunPage:
         self._follower = Follower(run, chosen)
         self._shown: Shown | None = None
         self._reasons: dict[str, str] = {}
+        self._lost = ""
         self._player: Any = None
         document = pn.state.curdoc
         assert document is not None
@@ -84,18 +82,21 @@ class RunPage:
 
     def look(self) -> None:
         """Show what was committed since."""
-        shown = self._follower.news()
+        try:
+            shown = self._follower.news()
+        except (ThetadotError, OSError) as error:
+            self._lost = f"This run cannot be read any more: {error}"
+            shown = None
+        else:
+            self._lost = ""
         if shown is not None:
             at_end = self._shown is None or self._slider.value >= self._slider.end
             self._shown = shown
             names = {item.rule_name: item.rule for item in shown.series}
             if dict(self._rule.options) != names:
-                kept = (
-                    self._rule.value
-                    if self._rule.value in names.values()
-                    else next(iter(names.values()), None)
-                )
-                self._rule.param.update(options=names, value=kept)
+                kept = self._rule.value in names.values()
+                value = self._rule.value if kept else next(iter(names.values()), None)
+                self._rule.param.update(options=names, value=value)
             self._draw(at_end)
         if self._shown is not None:
             self._say(self._shown)
@@ -133,7 +134,9 @@ class RunPage:
             self._grid.objects = cards
 
     def _figure(self, name: str) -> Figure:
-        return self._figures.setdefault(name, Figure(name, self._go, keyed=False))
+        if name not in self._figures:
+            self._figures[name] = Figure(name, self._go, keyed=False)
+        return self._figures[name]
 
     def _mark(self) -> None:
         """The moment, on every figure."""
@@ -209,7 +212,7 @@ class RunPage:
                 "compare": "compare?" + urlencode({"a": self._name}),
                 "new run from this one": "new?" + urlencode({"from": self._name}),
             },
-            notes=list(dict.fromkeys((*shown.notes, *filter(None, [run.manifest.error])))),
+            notes=list(dict.fromkeys((*shown.notes, *filter(None, [run.manifest.error, self._lost])))),
             waiting=not shown.series,
         )
         self._about.show(lines=run_lines(run), missing=shown.missing, reasons=self._reasons)

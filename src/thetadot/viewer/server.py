@@ -85,7 +85,7 @@ def make_server(root: Path, *, port: int = 0, address: str = LOOPBACK, token: st
         location=True,
         websocket_max_message_size=_MESSAGE_BYTES,
         check_unused_sessions_milliseconds=5000,
-        unused_session_lifetime_milliseconds=15000,
+        unused_session_lifetime_milliseconds=60000,
     )
     server._tornado.add_transform(headers(page.NONCE))
     return server
