@@ -15,18 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 # `make docs` runs every page and fails with the first example that does; here the quick ones run under checked types.
 QUICK = {"README.md", "docs/index.md", "docs/faq.md", "docs/hood.md"}
-PASSED_BY = {
-    "git",
-    "cd",
-    "ssh",
-    "export",
-    "python",
-    "pip",
-    "source",
-    "srun",
-    "helm",
-    "kubectl",
-}  # not ours to check
+# Not ours to check.
+PASSED_BY = {"git", "cd", "ssh", "export", "python", "pip", "source", "srun", "helm", "kubectl"}
 
 
 def _pages(wanted, quick=None):
