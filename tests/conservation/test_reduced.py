@@ -163,7 +163,7 @@ def test_a_product_of_too_small_rank_is_refused():
 RELU_TIMES = np.linspace(0, 1.5, 7)
 
 
-@pytest.mark.parametrize(("seed", "flips"), [(1, False), (3, True)])
+@pytest.mark.parametrize(("seed", "flips"), [pytest.param(1, False, marks=pytest.mark.slow), (3, True)])
 def test_two_layer_relu_closes_on_its_products_also_across_kinks(seed, flips):
     problem = regression(td.mlp([2, 4, 3], "relu", bias=False), 2, 3, 6, seed)
     reduced, agreement = disagreement(problem, problem.init(jax.random.key(seed)), RELU_TIMES)

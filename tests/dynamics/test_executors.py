@@ -58,6 +58,7 @@ def test_a_piece_whose_worker_is_killed_is_handed_out_again(tmp_path):
     assert len((tmp_path / "calls").read_text()) == 5
 
 
+@pytest.mark.slow  # a sweep's task that does is among the quick ones
 def test_a_piece_that_kills_all_its_workers_is_given_up_and_the_others_are_not(tmp_path):
     pieces = [(tmp_path / "calls", 2, x) for x in range(3)]
     found = dict(Processes(1).run(die_until, pieces, attempts=2))

@@ -20,15 +20,15 @@ def root(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def viewer(serve, root):
+def empty(serve, root):
     """A viewer of it."""
     return serve(root)
 
 
 @pytest.fixture
-def page(viewer, open_page):
+def page(empty, open_page):
     """The page, open."""
-    page = open_page(viewer.at("/new"))
+    page = open_page(empty.at("/new"))
     page.get_by_role("button", name="Check").wait_for()
     return page
 
@@ -89,8 +89,8 @@ def test_the_form_starts_a_run_and_leads_to_its_page_which_follows_it(page, root
     assert open_run(root / "tiny").status == "done"
 
 
-def test_a_run_fills_the_form_of_the_next(viewer, open_page, runs, serve):
-    page = open_page(serve(runs).at("/new?from=curve"))
+def test_a_run_fills_the_form_of_the_next(viewer, open_page):
+    page = open_page(viewer.at("/new?from=curve"))
     page.get_by_text("Named curve-2: curve is there already.").wait_for()
     assert page.get_by_label("widths").first.input_value() == "1, 4, 1"
 

@@ -11,7 +11,6 @@ import pytest
 from tests.viewer.conftest import BLOBS, CURVE, HOSTILE, until
 from thetadot.studies import Study, open_run
 
-PHONE = {"viewport": {"width": 380, "height": 780}, "has_touch": True, "is_mobile": True}
 PAGES = (
     "/",
     "/run?run=curve",
@@ -45,17 +44,16 @@ def go_to(page, row):
     page.get_by_text(re.compile(rf"^{row} of ")).wait_for()
 
 
-@pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
-def test_every_page_loads_without_an_error_and_fits_its_window(viewer, open_page, phone):
+def test_every_page_loads_without_an_error_and_fits_a_desktop_and_a_phone(viewer, open_page):
     for path in PAGES:
-        page = open_page(viewer.at(path), **(PHONE if phone else {}))
+        page = open_page(viewer.at(path))
         page.locator("h1").first.wait_for()
         assert page.title().endswith("· thetadot")
-        page.wait_for_timeout(500)
-        wide, window = page.evaluate(
-            "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
-        )
-        assert wide <= window, path
+        for width in (1280, 380):
+            page.set_viewport_size({"width": width, "height": 800})
+            page.wait_for_timeout(300)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+        page.context.close()
 
 
 def test_the_table_shows_every_run_and_filters_as_one_types(viewer, open_page):
@@ -186,9 +184,10 @@ def test_hostile_names_and_texts_are_shown_as_texts(viewer, open_page):
         page.wait_for_timeout(500)
         assert page.locator("img").count() == 0
         assert page.locator("script", has_text="alert(").count() == 0
+        page.context.close()
 
 
-@pytest.mark.parametrize("name", ["../outside", "/etc", "curve/../../outside", "nothing", "..%2Foutside"])
+@pytest.mark.parametrize("name", ["../outside", "/etc", "..%2Foutside"])
 def test_names_that_lead_elsewhere_are_refused_on_every_page(viewer, open_page, name):
     for page_name in ("run", "lenses"):
         page = open_page(viewer.at(f"/{page_name}?run={quote(name)}"))

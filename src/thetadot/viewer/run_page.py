@@ -90,7 +90,7 @@ class RunPage:
         else:
             self._lost = ""
         if shown is not None:
-            at_end = self._shown is None or self._slider.value >= self._slider.end
+            at_end = self._chosen is None or self._slider.value >= self._slider.end
             self._shown = shown
             names = {item.rule_name: item.rule for item in shown.series}
             if dict(self._rule.options) != names:
