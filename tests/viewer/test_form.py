@@ -14,7 +14,8 @@ from thetadot.studies.explain import problems_of
 from thetadot.studies.schema import StudySpec
 from thetadot.studies.source import read_yaml
 from thetadot.viewer.form_fields import Board, FormError, Leaf
-from thetadot.viewer.form_groups import ForkView, ManyView, OptionalView, PartView, view_of
+from thetadot.viewer.form_groups import ForkView, OptionalView, PartView, view_of
+from thetadot.viewer.form_lists import ManyView
 from thetadot.viewer.form_schema import MISSING, Constant, Fork, Line, Many, Optional, Part, Text, form_tree
 from thetadot.viewer.form_yaml import line_text, line_value, study_text
 

@@ -295,3 +295,9 @@ def heading(text: str, level: int = 3) -> pn.pane.HTML:
         sizing_mode="stretch_width",
         margin=0,
     )
+
+
+def with_place(key: Key, problem: Problem) -> str:
+    """The message of a problem inside a key, with the rest of its key before it."""
+    rest = ".".join(str(part) for part in problem[0][len(key) :])
+    return f"{rest}: {problem[1]}" if rest else problem[1]

@@ -1,4 +1,4 @@
-"""The widgets of mappings, of forks between several forms, and of lists: each holds the fields inside."""
+"""The widgets of mappings and of forks between several forms: each holds the fields inside."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -20,7 +20,9 @@ from thetadot.viewer.form_fields import (
     below,
     heading,
     label,
+    with_place,
 )
+from thetadot.viewer.form_lists import ManyView
 from thetadot.viewer.form_schema import (
     MISSING,
     Choice,
@@ -55,11 +57,12 @@ def view_of(field: Field, key: Key, value: Any, board: Board, titled: bool = Tru
         FormError: the value has a key or a form that is not offered; `key` says where.
     """
     kinds = {
-        Text: TextView, Line: LineView, Choice: ChoiceView, Words: WordsView, Fork: ForkView, Many: ManyView,
-        Optional: OptionalView,
+        Text: TextView, Line: LineView, Choice: ChoiceView, Words: WordsView, Fork: ForkView, Optional: OptionalView,
     }  # fmt: skip
     if isinstance(field, Part):
         return PartView(field, key, value, board, titled and bool(field.name))
+    if isinstance(field, Many):
+        return ManyView(field, key, value, board, view_of)
     return kinds[type(field)](field, key, value, board)
 
 
@@ -149,12 +152,7 @@ class PartView(View):
             if field.name in self._views:
                 self._views[field.name].show(inside)
             left = [one for one in left if one not in inside]
-        self.note.show([_with_place(self.key, one) for one in left])
-
-
-def _with_place(key: Key, problem: Problem) -> str:
-    rest = ".".join(str(part) for part in problem[0][len(key) :])
-    return f"{rest}: {problem[1]}" if rest else problem[1]
+        self.note.show([with_place(self.key, one) for one in left])
 
 
 class ForkView(View):
@@ -254,7 +252,7 @@ class ForkView(View):
         own = [text for key, text in problems if key == (*self.key, "kind")]
         inside = [one for one in problems if one[0] != (*self.key, "kind")]
         if self.inner is None:
-            own += [_with_place(self.key, one) for one in inside]
+            own += [with_place(self.key, one) for one in inside]
         else:
             self.inner.show(inside)
         self.note.show(own)
@@ -336,81 +334,3 @@ class OptionalView(View):
         """Messages at the fields inside."""
         if self._box.value:
             self.inner.show(problems)
-
-
-class ManyView(View):
-    """A list, whose entries are added and removed."""
-
-    field: Many
-
-    def __init__(self, field: Many, key: Key, value: Any, board: Board):
-        super().__init__(field, key)
-        given = [] if value is MISSING or value is None else value
-        if not isinstance(given, list):
-            raise FormError(f"{line_text(given)} is not a list", key)
-        self._board = board
-        self.note = Note(field.help)
-        self._add = pn.widgets.Button(label=f"Add to {label(field)}", stylesheets=[style.BUTTON], margin=0)
-        self._add.on_click(lambda event: self.add())
-        self._body = pn.Column(styles={**style.WIDE, "row-gap": ".8rem"}, stylesheets=[style.PLAIN],
-                               sizing_mode="stretch_width")  # fmt: skip
-        self._entries = [self._entry(index, one) for index, one in enumerate(given)]
-        self._lay()
-        title = [heading(label(field))] if len(key) > 1 else []
-        self.panel = pn.Column(
-            *title, self.note.pane, self._body, self._add, styles={**style.WIDE, "row-gap": ".4rem"},
-            stylesheets=[style.PLAIN], sizing_mode="stretch_width",
-        )  # fmt: skip
-
-    @property
-    def inside(self) -> list[tuple[Key, View]]:
-        return [((index,), view) for index, view in enumerate(self._entries)]
-
-    @property
-    def entries(self) -> list[View]:
-        """The views of the entries."""
-        return list(self._entries)
-
-    def _entry(self, index: int, value: Any) -> View:
-        return view_of(self.field.item, (*self.key, index), value, self._board)
-
-    def add(self) -> None:
-        """Another entry, empty."""
-        self._entries.append(self._entry(len(self._entries), MISSING))
-        self._lay()
-        self._board.tell()
-
-    def remove(self, index: int) -> None:
-        """One entry less; the keys of the later ones move."""
-        self._entries.pop(index)
-        for number, view in enumerate(self._entries):
-            view.move((*self.key, number))
-        self._lay()
-        self._board.tell()
-
-    def _lay(self) -> None:
-        rows = []
-        for index, view in enumerate(self._entries):
-            remove = pn.widgets.Button(
-                label=f"Remove {label(self.field)} {index + 1}", stylesheets=[style.BUTTON], margin=0
-            )
-            remove.on_click(lambda event, index=index: self.remove(index))
-            rows.append(
-                pn.Column(view.panel, remove, stylesheets=[style.INNER], styles={**style.WIDE, "row-gap": ".4rem"},
-                          sizing_mode="stretch_width")
-            )  # fmt: skip
-        self._body.objects = rows
-        self._body.visible = bool(rows)
-
-    def value(self, problems: list[Problem]) -> Any:
-        found = [view.value(problems) for view in self._entries]
-        return self.kept(found) if found else MISSING
-
-    def show(self, problems: Sequence[Problem]) -> None:
-        """Each message at its entry."""
-        left = list(problems)
-        for index, view in enumerate(self._entries):
-            inside = below((*self.key, index), problems)
-            view.show(inside)
-            left = [one for one in left if one not in inside]
-        self.note.show([_with_place(self.key, one) for one in left])
