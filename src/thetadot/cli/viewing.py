@@ -33,7 +33,7 @@ def view(
 ) -> None:
     """Show runs in the browser, live: figures at every moment, comparisons, lenses, a form for new runs.
 
-    Pages are served to this machine only, until Ctrl-C. To look at a run on another machine, forward the port:
+    Pages are served to this machine only, until Ctrl-C; on a machine that you share, add --token. To look at a run on another machine, forward the port:
     ssh -L 5007:localhost:5007 HOST, and there: thetadot view --no-browser.
     """
     from thetadot import viewer
