@@ -31,10 +31,11 @@ def view(
     ] = None,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
 ) -> None:
-    """Show runs in the browser, live: figures at every moment, comparisons, lenses, a form for new runs.
+    """Show runs in the browser while they are computed.
 
-    Pages are served to this machine only, until Ctrl-C; on a machine that you share, add --token. To look at a run on another machine, forward the port:
-    ssh -L 5007:localhost:5007 HOST, and there: thetadot view --no-browser.
+    Every figure at the moment of one slider, two runs side by side, what the lenses found, a form for new runs.
+    Pages are served to this machine only, until Ctrl-C; on a machine that you share, add --token. To look at a run
+    on another machine, forward the port: ssh -L 5007:localhost:5007 HOST, and there: thetadot view --no-browser.
     """
     from thetadot import viewer
 
