@@ -134,6 +134,18 @@ def viewer(serve, runs: Path) -> Viewer:
     return serve(runs)
 
 
+@pytest.fixture(scope="session")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory in which tests make runs of their own, each under a name of its own."""
+    return tmp_path_factory.mktemp("scratch")
+
+
+@pytest.fixture(scope="session")
+def scratch_viewer(serve, scratch: Path) -> Viewer:
+    """The viewer of `scratch`."""
+    return serve(scratch)
+
+
 @pytest.fixture(scope="module")
 def browser(chromium: str):
     """A browser, closed with the module: while it is there its event loop runs in this thread."""

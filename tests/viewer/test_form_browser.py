@@ -13,22 +13,10 @@ TINY = empirical(
 )
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    """The directory of runs, empty at first."""
-    return tmp_path_factory.mktemp("runs")
-
-
-@pytest.fixture(scope="module")
-def empty(serve, root):
-    """A viewer of it."""
-    return serve(root)
-
-
 @pytest.fixture
-def page(empty, open_page):
+def page(scratch_viewer, open_page):
     """The page, open."""
-    page = open_page(empty.at("/new"))
+    page = open_page(scratch_viewer.at("/new"))
     page.get_by_role("button", name="Check").wait_for()
     return page
 
@@ -67,7 +55,7 @@ def test_wrong_input_is_told_beside_its_field_and_hostile_text_stays_text(page):
     assert page.locator("img").count() == 0
 
 
-def test_the_form_starts_a_run_and_leads_to_its_page_which_follows_it(page, root):
+def test_the_form_starts_a_run_and_leads_to_its_page_which_follows_it(page, scratch):
     fill(page, "name", "tiny")
     choose(page, "network *", "linear")
     page.get_by_text("A fully connected network without activation.").wait_for()
@@ -85,8 +73,8 @@ def test_the_form_starts_a_run_and_leads_to_its_page_which_follows_it(page, root
     assert page.url.endswith("/run?run=tiny")
     page.get_by_text("✓ done").first.wait_for()
     page.get_by_text("3 of 3").wait_for()
-    assert Study.load(root / "tiny") == Study(**{**TINY, "name": "tiny"})
-    assert open_run(root / "tiny").status == "done"
+    assert Study.load(scratch / "tiny") == Study(**{**TINY, "name": "tiny"})
+    assert open_run(scratch / "tiny").status == "done"
 
 
 def test_a_run_fills_the_form_of_the_next(viewer, open_page):

@@ -160,12 +160,12 @@ def test_the_key_hides_a_rule_in_every_figure(viewer, open_page):
     assert button.get_attribute("aria-pressed") == "false"
 
 
-def test_a_run_that_grows_is_followed_to_its_end(serve, open_page, tmp_path):
+def test_a_run_that_grows_is_followed_to_its_end(scratch, scratch_viewer, open_page):
     fields = CURVE | {"lenses": {}, "compare": [], "budget": {"wall": 0.001}}
     study = Study(**fields)
-    place = tmp_path / "growing"
+    place = scratch / "growing"
     assert study.run(place, progress=False, commit_every=0.01).status == "resumable"
-    page = open_page(serve(tmp_path).at("/run?run=growing"))
+    page = open_page(scratch_viewer.at("/run?run=growing"))
     page.get_by_text("resumable").first.wait_for()
     first = page.evaluate(f"() => {SLIDER}.end")
     study.run(place, set={"budget.wall": 600}, progress=False, commit_every=0.01)
@@ -241,15 +241,17 @@ def make_problem():
 """
 
 
-def test_a_studys_own_code_is_run_only_when_the_reader_says_so(serve, open_page, runs, tmp_path):
-    place = tmp_path / "runs" / "own"
+def test_a_studys_own_code_is_run_only_when_the_reader_says_so(
+    scratch, scratch_viewer, open_page, runs, tmp_path
+):
+    place = scratch / "own"
     shutil.copytree(runs / "blobs", place)
     (tmp_path / "own.py").write_text(OWN_CODE)
     study = json.loads(json.dumps(BLOBS)) | {
         "name": "own", "problem": {"kind": "python", "file": str(tmp_path / "own.py"), "function": "make_problem"},
     }  # fmt: skip
     (place / "study.yaml").write_text(json.dumps(study))
-    page = open_page(serve(tmp_path / "runs").at("/run?run=own"))
+    page = open_page(scratch_viewer.at("/run?run=own"))
     page.get_by_text("Neurons of layer 1 at t").wait_for()
     assert not (tmp_path / "ran").exists()
     assert "Confusion matrix" not in " ".join(titles(page))
@@ -259,12 +261,12 @@ def test_a_studys_own_code_is_run_only_when_the_reader_says_so(serve, open_page,
 
 
 def test_a_run_that_is_deleted_or_has_no_readable_study_is_told_and_the_page_stays(
-    serve, open_page, runs, tmp_path
+    scratch, scratch_viewer, open_page, runs
 ):
-    place = tmp_path / "runs" / "curve"
+    place = scratch / "doomed"
     shutil.copytree(runs / "curve", place)
     (place / "study.yaml").write_text("problem: [")
-    page = open_page(serve(tmp_path / "runs").at("/run?run=curve"))
+    page = open_page(scratch_viewer.at("/run?run=doomed"))
     page.get_by_text("Neurons of layer 1 at t").wait_for()
     page.get_by_text("Members, rules and cost").click()
     page.get_by_text("No confusion figure: the study cannot be read").wait_for()
