@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.viewer.conftest import BLOBS, CURVE, HOSTILE, until
+from thetadot.dynamics.wording import number
 from thetadot.studies import Study, open_run
 
 PAGES = (
@@ -86,13 +87,7 @@ def test_the_slider_moves_the_mark_on_every_figure_and_the_figures_of_the_moment
         for value in (path.losses[row], path.grad_norms[row], path.observed["sharpness"][row]):
             assert np.isclose(value, heights, rtol=1e-12).any(), (value, heights)
         for name in ("Hessian spectrum", "Neurons of layer 1", "Network function"):
-            page.get_by_text(re.compile(rf"^{name} at t = {_number(time)}")).wait_for()
-
-
-def _number(value):
-    from thetadot.dynamics.wording import number
-
-    return re.escape(number(value, 4))
+            page.get_by_text(re.compile(rf"^{name} at t = {re.escape(number(time, 4))}")).wait_for()
 
 
 def test_a_classifier_shows_its_confusion_matrix_and_its_regions(viewer, open_page, runs):
@@ -103,8 +98,6 @@ def test_a_classifier_shows_its_confusion_matrix_and_its_regions(viewer, open_pa
     for row in (0, len(path.ts) - 1):
         go_to(page, row)
         right = float(np.mean(np.argmax(problem.predict(path.thetas[row], problem.x), axis=1) == problem.y))
-        from thetadot.dynamics.wording import number
-
         page.get_by_text(
             f"Confusion matrix at t = {number(path.ts[row], 4)}: {number(100 * right, 3)} % right"
         ).wait_for()
@@ -270,6 +263,11 @@ def test_a_run_that_is_deleted_or_has_no_readable_study_is_told_and_the_page_sta
     page.get_by_text("Neurons of layer 1 at t").wait_for()
     page.get_by_text("Members, rules and cost").click()
     page.get_by_text("No confusion figure: the study cannot be read").wait_for()
+    shutil.copytree(runs / "curve", scratch / "spare")
+    compared = open_page(scratch_viewer.at("/compare?a=spare&b=spare"))
+    compared.get_by_role("heading", name="Loss").wait_for()
     shutil.rmtree(place)
+    compared.get_by_label("A: run").select_option("doomed")
+    compared.get_by_text("A: nothing to show yet").wait_for()
     page.get_by_text("This run cannot be read any more").wait_for()
     assert page.get_by_role("heading", name="Loss").is_visible()

@@ -1,8 +1,6 @@
 """The page *Compare*: two paths, of two runs or of one, on one time axis, and in what their studies differ."""
 
-import json
 from collections.abc import Iterator
-from pathlib import Path as FilePath
 from typing import Any
 
 import numpy as np
@@ -55,14 +53,18 @@ class Side:
         self._rule = control(pn.widgets.Select(label=f"{letter}: rule", options={}), f"rule-{letter}")
         self.run: Run | None = None
         self._series: tuple[Series, ...] = ()
+        self._opening = False
         self._open(rule)
-        self._run.param.watch(lambda _: self._again(), "value")
-        self._member.param.watch(lambda _: self._again(), "value")
-        self._rule.param.watch(lambda _: changed(), "value")
+        for choice in (self._run, self._member, self._rule):
+            choice.param.watch(self._chosen, "value")
         self.controls = row(self._run, self._member, self._rule)
 
-    def _again(self) -> None:
-        self._open(self._rule.value or 0)
+    def _chosen(self, event: Any) -> None:
+        """What the reader chose; what follows from it is shown once, at the end."""
+        if self._opening:
+            return
+        if event.obj is not self._rule:
+            self._open(self._rule.value or 0)
         self._changed()
 
     def _open(self, rule: int) -> None:
@@ -70,15 +72,21 @@ class Side:
         self.run, self._series = None, ()
         if self._run.value is None:
             return
-        self.run = self._catalogue.run(self._run.value)
+        try:
+            self.run = self._catalogue.run(self._run.value)
+        except ThetadotError:  # deleted since the list was made; the page says that there is nothing to show
+            return
         members = list(self.run.members)
-        with pn.io.hold():
+        self._opening = True
+        try:
             if self._member.options != members:
                 self._member.param.update(options=members, value=members[0])
             self._series = tuple(series_of(self.run, self._member.value, {}, [], []))
             rules = {item.rule_name: item.rule for item in self._series}
             kept = rule if rule in rules.values() else next(iter(rules.values()), None)
             self._rule.param.update(options=rules, value=kept)
+        finally:
+            self._opening = False
 
     @property
     def series(self) -> Series | None:
@@ -168,10 +176,7 @@ def _differences(a: Run | None, b: Run | None) -> list[tuple[str, str, str]]:
     if a is None or b is None or a.directory == b.directory:
         return []
     try:
-        return differences(_study(a.directory), _study(b.directory))[:_MOST_KEYS]
+        there, here = (read_file(run.directory / "study.yaml")[0] for run in (a, b))
+        return differences(there, here)[:_MOST_KEYS]
     except (ThetadotError, OSError):
         return []
-
-
-def _study(directory: FilePath) -> dict[str, Any]:
-    return json.loads(json.dumps(read_file(directory / "study.yaml")[0]))

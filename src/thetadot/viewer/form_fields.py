@@ -1,5 +1,6 @@
 """The widgets of single values: a text, a line of YAML, a choice, words to tick; with the help or the message below."""
 
+import abc
 import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -62,7 +63,7 @@ class Note:
         return str(Markup("").join([*wrong, *text]))
 
 
-class View:
+class View(abc.ABC):
     """A field of the form.
 
     Attributes:
@@ -77,14 +78,14 @@ class View:
         self.field = field
         self.key = key
 
+    @abc.abstractmethod
     def value(self, problems: list[Problem]) -> Any:
         """The value, MISSING if nothing is given that differs from the default; what cannot be read is added to
         `problems`."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def show(self, problems: Sequence[Problem]) -> None:
         """Show what is wrong with this field, and with what lies inside."""
-        raise NotImplementedError
 
     @property
     def inside(self) -> list[tuple[Key, "View"]]:

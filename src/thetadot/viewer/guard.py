@@ -100,7 +100,7 @@ class Guard(AuthProvider):
             def _answer(self, given: str) -> None:
                 if not guard.knows(given):
                     self.set_status(403)
-                    return self._ask("This is not the token. It was printed where the viewer was started.")
+                    return self._ask("This is not the token. Whoever started the viewer chose it.")
                 guard.admit(self)
                 wanted = urlsplit(self.get_query_argument("next", "/"))
                 path = "/" + wanted.path.lstrip("/\\")

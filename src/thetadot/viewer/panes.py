@@ -57,6 +57,7 @@ class Figure:
         self._line = _moment_line()
         self.chart: Chart | None = None
         self.plot: Any = None
+        self.followed: tuple[Any, Any] | None = None
         self.card = pn.Column(
             self._head.pane, self._pane, self._method.pane, css_classes=["card"], stylesheets=[STYLE], tags=[tag],
             sizing_mode="stretch_width", margin=0,
@@ -120,9 +121,10 @@ def link(figures: Iterable[Figure]) -> None:
         chart, plot = figure.chart, figure.plot
         if chart is not None and chart.x_label == TIME_LABEL:
             plot.x_range = shared.setdefault(chart.log_x, plot.x_range)
-        if "followed" not in plot.tags:
-            plot.tags = [*plot.tags, "followed"]
+        known, view = figure.followed or (None, None)
+        if known is not plot or view is not plot.x_range:
             follow_zoom(plot)
+            figure.followed = plot, plot.x_range
 
 
 def _clickable(plot: Any, clicked: Callable[[float], None]) -> None:
